@@ -1,0 +1,46 @@
+//! Where run functions go that do not finish at once.
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+
+/// A future on the heap.
+pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// Runs futures and blocking functions beside the connections.
+///
+/// What an executor drops unfinished ends its task as cancelled.
+///
+/// ```
+/// use asyncserver::runtime::{Executor, TokioExecutor};
+/// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+/// let (sender, receiver) = tokio::sync::oneshot::channel();
+/// TokioExecutor.spawn(Box::pin(async move { sender.send(1).unwrap() }));
+/// assert_eq!(receiver.await, Ok(1));
+/// # });
+/// ```
+pub trait Executor: fmt::Debug + Send + Sync + 'static {
+    /// Runs `future` to its end, concurrently with everything else.
+    fn spawn(&self, future: BoxFuture<'static, ()>);
+
+    /// Runs `function` on a thread that may block.
+    fn spawn_blocking(&self, function: Box<dyn FnOnce() + Send>);
+}
+
+/// The Tokio runtime within which it is called.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct TokioExecutor;
+
+impl Executor for TokioExecutor {
+    /// # Panics
+    /// When called outside a Tokio runtime.
+    fn spawn(&self, future: BoxFuture<'static, ()>) {
+        drop(tokio::spawn(future));
+    }
+
+    /// # Panics
+    /// When called outside a Tokio runtime.
+    fn spawn_blocking(&self, function: Box<dyn FnOnce() + Send>) {
+        drop(tokio::task::spawn_blocking(function));
+    }
+}

@@ -1,0 +1,3 @@
+//! The server.
+
+pub use crate::proto::{Limits, Timeouts};

@@ -1,0 +1,32 @@
+//! The facade over the primitives that the loom models replace: std's normally,
+//! loom's under `--cfg asyncserver_loom`.
+//!
+//! loom knows nothing of poisoning's uses here, so the facade's `Mutex` never
+//! reports it: user code does not run under a lock, and a panic of our own
+//! under one must not take every other connection's handle with it.
+
+#[cfg(asyncserver_loom)]
+pub(crate) use loom::sync::{Arc, MutexGuard, atomic};
+#[cfg(not(asyncserver_loom))]
+pub(crate) use std::sync::{Arc, MutexGuard, atomic};
+
+#[cfg(asyncserver_loom)]
+use loom::sync::Mutex as Primitive;
+#[cfg(not(asyncserver_loom))]
+use std::sync::Mutex as Primitive;
+
+/// A mutex without poisoning.
+#[derive(Debug)]
+pub(crate) struct Mutex<T>(Primitive<T>);
+
+impl<T> Mutex<T> {
+    pub(crate) fn new(value: T) -> Self {
+        Self(Primitive::new(value))
+    }
+
+    pub(crate) fn lock(&self) -> MutexGuard<'_, T> {
+        self.0
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,230 @@
+//! Messages as sequences of blocks (N3–N5): one length byte N, then N bytes;
+//! N = 0 ends the message.
+
+use std::ops::Range;
+
+use bytes::{BufMut, BytesMut};
+
+/// The longest block that a length byte can announce.
+const BLOCK: usize = 255;
+
+/// How many bytes the canonical encoding of a payload of `payload_len` bytes takes (N4).
+///
+/// ```
+/// assert_eq!(asyncserver::wire::encoded_len(0), 1);
+/// assert_eq!(asyncserver::wire::encoded_len(256), 256 + 2 + 1);
+/// ```
+#[must_use]
+pub const fn encoded_len(payload_len: usize) -> usize {
+    payload_len + payload_len.div_ceil(BLOCK) + 1
+}
+
+/// Appends the canonical encoding of a whole message to `into` (N4).
+///
+/// ```
+/// # use bytes::BytesMut;
+/// let mut out = BytesMut::new();
+/// asyncserver::wire::encode_message(b"hi", &mut out);
+/// assert_eq!(&out[..], b"\x02hi\x00");
+/// ```
+pub fn encode_message(payload: &[u8], into: &mut BytesMut) {
+    into.reserve(encoded_len(payload.len()));
+    for block in payload.chunks(BLOCK) {
+        into.put_u8(block.len() as u8);
+        into.put_slice(block);
+    }
+    into.put_u8(0);
+}
+
+/// Encodes one message whose payload comes in pieces, filling blocks to 255 bytes (N4).
+///
+/// Up to 254 bytes wait inside until they fill a block or the message ends.
+///
+/// ```
+/// # use bytes::BytesMut;
+/// let mut encoder = asyncserver::wire::BlockEncoder::new();
+/// let mut out = BytesMut::new();
+/// encoder.push(b"h", &mut out);
+/// encoder.push(b"i", &mut out);
+/// encoder.finish(&mut out);
+/// assert_eq!(&out[..], b"\x02hi\x00");
+/// ```
+#[derive(Clone, Debug, Default)]
+pub struct BlockEncoder {
+    /// The bytes of the block that is not full yet; always shorter than a block.
+    partial: Vec<u8>,
+}
+
+impl BlockEncoder {
+    /// An encoder at the start of a message.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self {
+            partial: Vec::new(),
+        }
+    }
+
+    /// Appends to `into` every block that `payload` completes and keeps the rest.
+    pub fn push(&mut self, mut payload: &[u8], into: &mut BytesMut) {
+        if !self.partial.is_empty() {
+            let missing = BLOCK - self.partial.len();
+            let (head, rest) = payload.split_at(missing.min(payload.len()));
+            self.partial.extend_from_slice(head);
+            payload = rest;
+            if self.partial.len() < BLOCK {
+                return;
+            }
+            into.put_u8(BLOCK as u8);
+            into.put_slice(&self.partial);
+            self.partial.clear();
+        }
+        let blocks = payload.chunks_exact(BLOCK);
+        self.partial.extend_from_slice(blocks.remainder());
+        into.reserve(encoded_len(payload.len()));
+        for block in blocks {
+            into.put_u8(BLOCK as u8);
+            into.put_slice(block);
+        }
+    }
+
+    /// Appends the last block and the zero byte that ends the message; the
+    /// encoder is then at the start of a message again.
+    pub fn finish(&mut self, into: &mut BytesMut) {
+        if !self.partial.is_empty() {
+            into.put_u8(self.partial.len() as u8);
+            into.put_slice(&self.partial);
+            self.partial.clear();
+        }
+        into.put_u8(0);
+    }
+}
+
+/// What a [`BlockDecoder`] found next; ranges point into the buffer it was given.
+///
+/// ```
+/// use asyncserver::wire::{BlockDecoder, BlockPiece};
+/// let (mut decoder, mut at) = (BlockDecoder::new(), 0);
+/// assert_eq!(decoder.next(b"\x02hi\x00", &mut at), Some(BlockPiece::Payload(1..3)));
+/// assert_eq!(decoder.next(b"\x02hi\x00", &mut at), Some(BlockPiece::End));
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum BlockPiece {
+    /// Payload bytes.
+    Payload(Range<usize>),
+    /// The zero byte that ends the message.
+    End,
+}
+
+/// Decodes one message at a time, resumable at any byte.
+///
+/// ```
+/// use asyncserver::wire::BlockDecoder;
+/// let mut decoder = BlockDecoder::new();
+/// assert_eq!(decoder.next(b"\x02", &mut 0), None);
+/// assert_eq!(decoder.missing(), "block bytes");
+/// ```
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct BlockDecoder {
+    /// Bytes of the current block that have not come yet; 0: a length byte is next.
+    remaining: u8,
+}
+
+impl BlockDecoder {
+    /// A decoder at the start of a message.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self { remaining: 0 }
+    }
+
+    /// Decodes the next piece of `buffer[*at..]` and moves `at` behind it.
+    /// `None`: more bytes are wanted. After [`BlockPiece::End`] the decoder is
+    /// at the start of a message again.
+    pub fn next(&mut self, buffer: &[u8], at: &mut usize) -> Option<BlockPiece> {
+        if self.remaining == 0 {
+            self.remaining = *buffer.get(*at)?;
+            *at += 1;
+            if self.remaining == 0 {
+                return Some(BlockPiece::End);
+            }
+        }
+        let take = usize::from(self.remaining).min(buffer.len() - *at);
+        if take == 0 {
+            return None;
+        }
+        let start = *at;
+        *at += take;
+        self.remaining -= take as u8;
+        Some(BlockPiece::Payload(start..*at))
+    }
+
+    /// Bytes of the current block that its length byte announced and that have not come yet.
+    #[must_use]
+    pub const fn announced(&self) -> usize {
+        self.remaining as usize
+    }
+
+    /// What the decoder waits for, in words, for an error message.
+    #[must_use]
+    pub const fn missing(&self) -> &'static str {
+        if self.remaining == 0 {
+            "length byte"
+        } else {
+            "block bytes"
+        }
+    }
+}
+
+/// A message that lies whole in a buffer.
+///
+/// ```
+/// use asyncserver::wire::WholeMessage;
+/// let message = WholeMessage::find(b"\x02hi\x01!\x00rest", 0).unwrap();
+/// assert_eq!((message.payload_len, message.encoded.clone()), (3, 0..6));
+/// assert_eq!(&message.payload(b"\x02hi\x01!\x00rest")[..], b"hi!");
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WholeMessage {
+    /// Where its blocks and the ending zero byte lie.
+    pub encoded: Range<usize>,
+    /// How many payload bytes it has.
+    pub payload_len: usize,
+}
+
+impl WholeMessage {
+    /// The message that starts at `buffer[at]`, if its end is in the buffer too.
+    #[must_use]
+    pub fn find(buffer: &[u8], at: usize) -> Option<Self> {
+        let (mut next, mut payload_len) = (at, 0);
+        loop {
+            let block = usize::from(*buffer.get(next)?);
+            next += 1 + block;
+            if block == 0 {
+                return Some(Self {
+                    encoded: at..next,
+                    payload_len,
+                });
+            }
+            payload_len += block;
+        }
+    }
+
+    /// The payload, copied out of the blocks: one allocation of just its size.
+    ///
+    /// # Panics
+    /// When `buffer` is not the buffer in which the message was found.
+    #[must_use]
+    pub fn payload(&self, buffer: &[u8]) -> bytes::Bytes {
+        let mut rest = &buffer[self.encoded.clone()];
+        let first = usize::from(rest[0]);
+        if first == self.payload_len {
+            return bytes::Bytes::copy_from_slice(&rest[1..1 + first]);
+        }
+        let mut payload = Vec::with_capacity(self.payload_len);
+        while rest[0] != 0 {
+            let (block, behind) = rest[1..].split_at(usize::from(rest[0]));
+            payload.extend_from_slice(block);
+            rest = behind;
+        }
+        payload.into()
+    }
+}

@@ -1,0 +1,197 @@
+//! Requests: `task code: u8 | task id: u32 | message` (section 3), decoded
+//! resumably at any byte.
+
+use std::ops::Range;
+
+use bytes::{BufMut, BytesMut};
+
+use super::block::{BlockDecoder, BlockPiece};
+use super::code::{ByteOrder, TaskCode, TaskId};
+
+/// The length of a request's header, in bytes.
+const HEADER: usize = 5;
+
+/// What stands before a request's message.
+///
+/// ```
+/// use asyncserver::wire::{RequestHeader, TaskCode, TaskId};
+/// let header = RequestHeader { code: TaskCode(1), id: TaskId(7) };
+/// assert_eq!(header.id, TaskId(7));
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RequestHeader {
+    /// Which task function the request is for.
+    pub code: TaskCode,
+    /// The number that the client gave the task.
+    pub id: TaskId,
+}
+
+/// Appends a request's header to `into`; a message must follow.
+///
+/// ```
+/// # use bytes::BytesMut;
+/// use asyncserver::wire::*;
+/// let mut out = BytesMut::new();
+/// encode_request_header(TaskCode(1), TaskId(7), ByteOrder::Big, &mut out);
+/// assert_eq!(&out[..], &[1, 0, 0, 0, 7]);
+/// ```
+pub fn encode_request_header(code: TaskCode, id: TaskId, order: ByteOrder, into: &mut BytesMut) {
+    into.put_u8(code.0);
+    into.put_slice(&order.encode_u32(id.0));
+}
+
+/// What a [`RequestDecoder`] found next; ranges point into the buffer it was given.
+///
+/// ```
+/// use asyncserver::wire::{ByteOrder, RequestDecoder, RequestPart, TaskCode};
+/// let mut decoder = RequestDecoder::new(ByteOrder::Big);
+/// let part = decoder.next(&[1, 0, 0, 0, 7, 0], &mut 0);
+/// assert!(matches!(part, Some(RequestPart::Header(header)) if header.code == TaskCode(1)));
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RequestPart {
+    /// The header, once its five bytes have come.
+    Header(RequestHeader),
+    /// Bytes of the message's payload.
+    Payload(Range<usize>),
+    /// The end of the message, and so of the request.
+    End,
+}
+
+/// The stream ended inside a request (section 9).
+///
+/// ```
+/// use asyncserver::wire::{ByteOrder, RequestDecoder};
+/// let mut decoder = RequestDecoder::new(ByteOrder::Big);
+/// decoder.next(&[1, 0], &mut 0);
+/// let end = decoder.unexpected_end().unwrap();
+/// assert_eq!((end.offset, end.missing), (2, "task id"));
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("unexpected end of stream at byte {offset} of a request, where its {missing} was expected")]
+pub struct UnexpectedEnd {
+    /// How many bytes of the request had come.
+    pub offset: u64,
+    /// What was expected next.
+    pub missing: &'static str,
+}
+
+/// Decodes requests from a stream that may be cut anywhere.
+///
+/// ```
+/// use asyncserver::wire::{ByteOrder, RequestDecoder, RequestPart};
+/// let (mut decoder, mut at) = (RequestDecoder::new(ByteOrder::Big), 0);
+/// let bytes = [1, 0, 0, 0, 7, 2, b'h', b'i', 0];
+/// let parts: Vec<_> = std::iter::from_fn(|| decoder.next(&bytes, &mut at)).collect();
+/// assert_eq!(parts[1..], [RequestPart::Payload(6..8), RequestPart::End]);
+/// ```
+#[derive(Clone, Debug)]
+pub struct RequestDecoder {
+    order: ByteOrder,
+    header: [u8; HEADER],
+    /// How many header bytes have come; `HEADER`: the message is being read.
+    header_len: usize,
+    blocks: BlockDecoder,
+    /// Bytes of the current request that have been looked at.
+    offset: u64,
+}
+
+impl RequestDecoder {
+    /// A decoder at the start of a request.
+    #[must_use]
+    pub const fn new(order: ByteOrder) -> Self {
+        Self {
+            order,
+            header: [0; HEADER],
+            header_len: 0,
+            blocks: BlockDecoder::new(),
+            offset: 0,
+        }
+    }
+
+    /// Decodes the next part of `buffer[*at..]` and moves `at` behind it.
+    /// `None`: more bytes are wanted.
+    pub fn next(&mut self, buffer: &[u8], at: &mut usize) -> Option<RequestPart> {
+        if self.header_len < HEADER {
+            return self.next_header(buffer, at).map(RequestPart::Header);
+        }
+        let start = *at;
+        let piece = self.blocks.next(buffer, at);
+        self.offset += (*at - start) as u64;
+        match piece? {
+            BlockPiece::Payload(range) => Some(RequestPart::Payload(range)),
+            BlockPiece::End => {
+                self.skip_message();
+                Some(RequestPart::End)
+            }
+        }
+    }
+
+    fn next_header(&mut self, buffer: &[u8], at: &mut usize) -> Option<RequestHeader> {
+        let take = (HEADER - self.header_len).min(buffer.len() - *at);
+        self.header[self.header_len..self.header_len + take]
+            .copy_from_slice(&buffer[*at..*at + take]);
+        self.header_len += take;
+        self.offset += take as u64;
+        *at += take;
+        (self.header_len == HEADER).then(|| {
+            let [code, id @ ..] = self.header;
+            RequestHeader {
+                code: TaskCode(code),
+                id: TaskId(self.order.decode_u32(id)),
+            }
+        })
+    }
+
+    /// Goes on at the start of the next request: the caller has found the end
+    /// of this one's message by itself (see [`WholeMessage`](super::WholeMessage)).
+    pub fn skip_message(&mut self) {
+        self.header_len = 0;
+        self.offset = 0;
+        self.blocks = BlockDecoder::new();
+    }
+
+    /// Whether nothing of the next request has come yet.
+    #[must_use]
+    pub const fn is_between_requests(&self) -> bool {
+        self.offset == 0
+    }
+
+    /// Whether the header has been decoded and the message has not ended.
+    #[must_use]
+    pub const fn is_in_message(&self) -> bool {
+        self.header_len == HEADER
+    }
+
+    /// Whether the header has just been decoded and no byte of the message.
+    #[must_use]
+    pub const fn is_at_message_start(&self) -> bool {
+        self.offset == HEADER as u64
+    }
+
+    /// Payload bytes that the current block has announced and that have not come yet.
+    #[must_use]
+    pub const fn announced(&self) -> usize {
+        self.blocks.announced()
+    }
+
+    /// Bytes of the current request that have been looked at.
+    #[must_use]
+    pub const fn offset(&self) -> u64 {
+        self.offset
+    }
+
+    /// What an end of the stream at this point would be: `None` between two requests.
+    #[must_use]
+    pub const fn unexpected_end(&self) -> Option<UnexpectedEnd> {
+        let missing = match self.header_len {
+            0 => return None,
+            HEADER => self.blocks.missing(),
+            _ => "task id",
+        };
+        Some(UnexpectedEnd {
+            offset: self.offset,
+            missing,
+        })
+    }
+}
