@@ -4,8 +4,29 @@
 //! This module is public for the project's own property tests; it is not part
 //! of the stable interface.
 
+mod connection;
+mod disconnect;
+mod ledger;
 mod limits;
+mod outbox;
+mod pace;
+mod report;
 mod timeouts;
 
+pub use connection::{
+    Action, Admission, BodyStep, Connection, Current, Delivery, Finished, Found, Input,
+    OnHalfClose, Outcome, PauseReason, ReadOutcome, Reading, Retired, Settings,
+};
+pub use disconnect::{Disconnect, Phase};
+pub use ledger::{
+    AlarmStep, CancelCause, CancelStep, FunctionKind, Ledger, OnCancel, OrphanStep, Policy,
+    TaskKey, TaskMetadata, TaskState,
+};
 pub use limits::Limits;
+pub use outbox::{Outbox, Terminal};
+pub use pace::{Credit, Exhausted, Pace};
+pub use report::{
+    ConnectionReport, EndReason, InterruptedTask, ProtocolError, RequestCounts, StuckTask,
+    TaskEnding,
+};
 pub use timeouts::Timeouts;

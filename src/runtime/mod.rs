@@ -12,6 +12,7 @@ pub mod memory;
 pub mod tcp;
 mod transport;
 
+pub(crate) use clock::sleep;
 pub use clock::{Clock, Timer, TokioClock};
 pub use executor::{BoxFuture, Executor, TokioExecutor};
 pub use transport::{Address, Endpoints, Listener, Transport};

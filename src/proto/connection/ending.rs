@@ -1,0 +1,170 @@
+//! How the connection ends (PROTOCOL section 8).
+
+use std::time::{Duration, Instant};
+
+use super::{Action, Connection, Current};
+use crate::proto::disconnect::Phase;
+use crate::proto::ledger::{OrphanStep, TaskState};
+use crate::proto::report::{EndReason, InterruptedTask};
+use crate::wire::{Features, TaskCode, TaskId};
+
+impl<T> Connection<T> {
+    /// Ends the connection gracefully within `after` (D1, D2).
+    pub fn disconnect(&mut self, after: Duration, now: Instant) {
+        self.end_within(EndReason::GracefulDisconnect, after, now);
+    }
+
+    /// L1 ends as `disconnect(linger)` does, for a reason of its own.
+    pub(super) fn end_idle(&mut self, now: Instant) {
+        let linger = self.settings.timeouts.linger;
+        self.end_within(EndReason::TimeoutWaitingForTask, linger, now);
+    }
+
+    fn end_within(&mut self, reason: EndReason, after: Duration, now: Instant) {
+        if self.disconnect.disconnect(reason, after, now) {
+            self.left_open(now);
+        }
+        self.check_invariants();
+    }
+
+    /// Draining has begun: a request that is not wholly read is not accepted (D1).
+    pub(super) fn left_open(&mut self, now: Instant) {
+        self.pace.stop_reading();
+        self.pace.set_idle(false, false, now);
+        match std::mem::replace(&mut self.current, Current::Between) {
+            Current::Task(task) if task.ended => self.current = Current::Task(task),
+            Current::Task(task) => {
+                self.forget_reading();
+                self.retire(task.key, None);
+            }
+            // Its places have not been taken: nothing to give back.
+            Current::Held(..) | Current::Discarding(_) | Current::Between => {}
+        }
+        self.say_goodbye();
+    }
+
+    fn forget_reading(&mut self) {
+        self.actions.push(Action::DropReading);
+        self.chunk = bytes::BytesMut::new();
+        self.untaken = 0;
+        self.reader_deadline = None;
+    }
+
+    /// PROTOCOL E4: once, where granted, behind what is queued.
+    fn say_goodbye(&mut self) {
+        if self.granted.contains(Features::GOODBYE) && !self.said_goodbye {
+            self.outbox.push_goodbye(self.counts.accepted as u32);
+        }
+        // What was counted up to now stays accepted, told or not.
+        self.said_goodbye = self.granted.contains(Features::GOODBYE);
+    }
+
+    /// A connection error, or the client is gone (D7, D8).
+    pub(super) fn fail(&mut self, reason: EndReason, now: Instant) {
+        let was_open = self.phase() == Phase::Open;
+        if !self.disconnect.fail(reason) {
+            return;
+        }
+        if was_open {
+            self.left_open(now);
+        }
+        self.end_tasks(now);
+        let lost = self.outbox.break_under_way();
+        self.interrupt_answers(lost);
+    }
+
+    /// The handshake's or the server's own reason, before anything was read.
+    pub fn refuse(&mut self, reason: EndReason, now: Instant) {
+        self.disconnect.close(reason);
+        self.finish_if_closed(now);
+    }
+
+    /// Closes at once (D5).
+    pub fn close(&mut self, now: Instant) {
+        self.disconnect.close(EndReason::Aborted);
+        self.finish_if_closed(now);
+    }
+
+    /// The byte stream failed: closes at once (D8).
+    pub fn handle_transport_error(&mut self, error: &str, now: Instant) {
+        self.disconnect.close(EndReason::Transport(error.into()));
+        self.finish_if_closed(now);
+    }
+
+    /// Cancels what still runs once the connection is closed, and accounts for
+    /// what was not sent (D4).
+    pub(super) fn finish_if_closed(&mut self, now: Instant) {
+        if self.phase() != Phase::Closed || self.ended.is_some() {
+            return;
+        }
+        self.ended = Some(now);
+        self.pace.stop();
+        self.end_tasks(now);
+        let lost = self.outbox.abandon();
+        self.interrupt_answers(lost);
+        self.check_invariants();
+    }
+
+    /// Every live task is cancelled and gets no answer (T5).
+    fn end_tasks(&mut self, now: Instant) {
+        if let Current::Task(_) = std::mem::replace(&mut self.current, Current::Between) {
+            self.forget_reading();
+        }
+        self.body_deadlines.clear();
+        for (key, task) in self.ledger.list() {
+            if self.ledger.is_accepted(key) {
+                self.interrupted.push(InterruptedTask {
+                    id: task.id,
+                    code: task.code,
+                    state: task.state,
+                });
+                self.actions.push(Action::Interrupted(task.id, task.code));
+            }
+            self.actions.push(Action::DropBody(key));
+            match self.ledger.orphan(key, now) {
+                OrphanStep::Nothing => {}
+                OrphanStep::Remove => self.retire(key, None),
+                OrphanStep::Drop => self.actions.push(Action::Drop(key)),
+                OrphanStep::Tell { drop_at } => self.actions.push(Action::Orphan(key, drop_at)),
+            }
+        }
+    }
+
+    /// Responses that were queued and will not be sent (D9).
+    fn interrupt_answers(&mut self, lost: Vec<(TaskId, TaskCode)>) {
+        self.interrupted
+            .extend(lost.into_iter().map(|(id, code)| InterruptedTask {
+                id,
+                code,
+                state: TaskState::Responding,
+            }));
+    }
+
+    /// What cannot be written within L3 is given up, and the end follows (D8).
+    pub(super) fn give_up_output(&mut self, reason: EndReason, now: Instant) {
+        self.fail(reason, now);
+        let lost = self.outbox.abandon();
+        self.interrupt_answers(lost);
+    }
+
+    /// Goes on to Lingering once nothing is left to be done (D3).
+    pub(super) fn linger_if_done(&mut self, now: Instant) {
+        let done = match self.phase() {
+            Phase::Draining => self.ledger.live() == 0 && self.outbox.is_empty(),
+            Phase::Failing => self.outbox.is_empty(),
+            _ => false,
+        };
+        if done {
+            self.pace.stop();
+            let linger = self.settings.timeouts.linger;
+            self.disconnect.start_lingering(linger, now);
+            self.finish_if_closed(now);
+        }
+    }
+
+    /// The transport can tell that bytes it took are still being sent (D3).
+    pub fn restart_linger(&mut self, now: Instant) {
+        let linger = self.settings.timeouts.linger;
+        self.disconnect.restart_linger(linger, now);
+    }
+}

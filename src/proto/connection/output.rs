@@ -1,0 +1,270 @@
+//! What goes to the client: results, bodies, and the transport's progress
+//! (PROTOCOL T5–T10, L7, L15).
+
+use std::time::Instant;
+
+use bytes::BytesMut;
+
+use super::{Action, BodyStep, Connection, Finished, Outcome, Retired};
+use crate::proto::disconnect::Phase;
+use crate::proto::ledger::{AlarmStep, CancelCause, CancelStep, TaskKey};
+use crate::proto::outbox::Terminal;
+use crate::proto::report::{EndReason, TaskEnding};
+use crate::wire::ErrorCode;
+
+/// A whole body up to this size takes the wire at once; a longer one is pulled,
+/// so that L7 bounds what is queued of it.
+const WHOLE_AT_ONCE: usize = 64 << 10;
+
+impl<T> Connection<T> {
+    /// A run function has ended. A `Fatal` one ends the connection.
+    pub fn finished(
+        &mut self,
+        key: TaskKey,
+        outcome: Outcome<'_>,
+        now: impl FnOnce() -> Instant,
+    ) -> Finished<T> {
+        let Some((id, code)) = self.ledger.identity(key) else {
+            return Finished::Unknown;
+        };
+        let answer = match self.ledger.function_ended(key) {
+            // Stuck or orphaned: what was owed for it has been settled.
+            None => return self.removed(key, None),
+            Some(Some(cause)) => cause.error_code(),
+            Some(None) => match outcome {
+                Outcome::Whole(payload) => {
+                    if payload.len() > WHOLE_AT_ONCE || !self.may_begin() {
+                        return Finished::Pull;
+                    }
+                    self.ledger.begin_response(key);
+                    self.outbox.push_ok(id, code, payload);
+                    return self.removed(key, Some(TaskEnding::Ok));
+                }
+                Outcome::Body => return Finished::Pull,
+                Outcome::Error(error_code) => error_code,
+                Outcome::Panicked => ErrorCode::PANICKED,
+                Outcome::Dropped => ErrorCode::CANCELLED,
+                Outcome::Fatal(reason) => {
+                    self.fail(reason, now());
+                    return self.removed(key, None);
+                }
+            },
+        };
+        self.outbox.push_error(id, code, answer);
+        self.removed(key, Some(TaskEnding::Error(answer)))
+    }
+
+    fn removed(&mut self, key: TaskKey, ending: Option<TaskEnding>) -> Finished<T> {
+        match self.remove(key, ending) {
+            Some(retired) => Finished::Removed(retired),
+            None => Finished::Unknown,
+        }
+    }
+
+    fn remove(&mut self, key: TaskKey, ending: Option<TaskEnding>) -> Option<Retired<T>> {
+        if !self.body_deadlines.is_empty() {
+            self.body_deadlines.remove(&key);
+        }
+        let (id, code) = self.ledger.identity(key)?;
+        Some(Retired {
+            id,
+            code,
+            ending,
+            task: self.ledger.remove(key)?,
+        })
+    }
+
+    pub(super) fn retire(&mut self, key: TaskKey, ending: Option<TaskEnding>) {
+        let retired = self.remove(key, ending);
+        self.retired.extend(retired);
+    }
+
+    /// Answers a task of which nothing runs any more.
+    pub(super) fn answer_error(&mut self, key: TaskKey, error_code: ErrorCode) {
+        if let Some((id, code)) = self.ledger.identity(key) {
+            self.outbox.push_error(id, code, error_code);
+        }
+        self.retire(key, Some(TaskEnding::Error(error_code)));
+    }
+
+    /// PROTOCOL T6: no run function.
+    pub(super) fn complete_empty(&mut self, key: TaskKey) {
+        if let Some((id, code)) = self.ledger.identity(key) {
+            self.outbox.push_ok(id, code, &[]);
+        }
+        self.retire(key, Some(TaskEnding::Ok));
+    }
+
+    /// Whether a response may begin: none is under way (N8), and there is room (L7).
+    #[must_use]
+    pub fn may_begin(&self) -> bool {
+        self.outbox.under_way().is_none() && !self.output_is_full()
+    }
+
+    /// How many bytes of the body that is under way are wanted (L7).
+    #[must_use]
+    pub fn body_room(&self) -> usize {
+        if self.output_is_full() {
+            return 0;
+        }
+        self.settings.limits.unsent_limit_bytes.max(1) - self.outbox.unsent()
+    }
+
+    /// Whether bodies are wanted ahead of their turn: they pause with L7.
+    #[must_use]
+    pub fn wants_bodies(&self) -> bool {
+        !self.output_is_full()
+    }
+
+    /// The task's body takes its turn (T7), if it may: its bytes follow as steps.
+    pub fn begin_body(&mut self, key: TaskKey) -> bool {
+        let Some((id, code)) = self.ledger.identity(key) else {
+            return false;
+        };
+        if !self.may_begin() || !self.ledger.begin_response(key) {
+            return false;
+        }
+        self.outbox.begin_body(key, id, code);
+        true
+    }
+
+    /// A step of a body; those of a body that is no longer wanted do nothing.
+    pub fn body(&mut self, key: TaskKey, step: BodyStep<'_>, now: Instant) {
+        let Some((id, code)) = self.ledger.identity(key) else {
+            return;
+        };
+        let begun = self.outbox.under_way() == Some(key);
+        match step {
+            BodyStep::Bytes(payload) if begun => self.outbox.push_body(payload),
+            BodyStep::End if begun => {
+                self.outbox.end_body();
+                self.retire(key, Some(TaskEnding::Ok));
+            }
+            BodyStep::Bytes(_) | BodyStep::End => debug_assert!(false, "begin_body comes first"),
+            BodyStep::Waiting => {
+                if !self.body_deadlines.contains_key(&key)
+                    && let Some(deadline) = now.checked_add(self.settings.timeouts.body)
+                {
+                    self.body_deadlines.insert(key, deadline);
+                }
+                return;
+            }
+            BodyStep::NotWaiting => {}
+            BodyStep::Failed {
+                code: Some(error_code),
+                ..
+            } if !begun => {
+                self.answer_error(key, error_code);
+            }
+            BodyStep::Panicked if !begun => self.answer_error(key, ErrorCode::PANICKED),
+            BodyStep::Failed { error, .. } => self.fail(EndReason::Body { id, code, error }, now),
+            BodyStep::Panicked => {
+                let error = "it panicked".into();
+                self.fail(EndReason::Body { id, code, error }, now);
+            }
+        }
+        self.body_deadlines.remove(&key);
+    }
+
+    /// L15 has passed for these bodies.
+    pub(super) fn end_slow_bodies(&mut self, now: Instant) {
+        let late: Vec<TaskKey> = self
+            .body_deadlines
+            .iter()
+            .filter(|(_, deadline)| **deadline <= now)
+            .map(|(key, _)| *key)
+            .collect();
+        for key in late {
+            self.actions.push(Action::LimitReached("L15"));
+            self.actions.push(Action::DropBody(key));
+            let step = BodyStep::Failed {
+                code: Some(ErrorCode::DEADLINE),
+                error: "its next bytes did not come in time".into(),
+            };
+            self.body(key, step, now);
+        }
+    }
+
+    /// Cancels one task (T10).
+    pub fn cancel(&mut self, key: TaskKey, cause: CancelCause, now: Instant) {
+        if self.phase() == Phase::Closed {
+            return;
+        }
+        let step = self.ledger.cancel(key, cause, now);
+        self.act_on_cancel(key, step, cause);
+    }
+
+    fn act_on_cancel(&mut self, key: TaskKey, step: CancelStep, cause: CancelCause) {
+        if step == CancelStep::Nothing {
+            return;
+        }
+        if let Some((id, code)) = self.ledger.identity(key) {
+            self.actions.push(Action::Cancelled(id, code, cause));
+        }
+        match step {
+            CancelStep::Nothing | CancelStep::Wait => {}
+            CancelStep::Unread => self.cancel_reading(key),
+            CancelStep::Tell => self.actions.push(Action::Tell(key)),
+            CancelStep::Drop => self.actions.push(Action::Drop(key)),
+            CancelStep::Answer(cause) => {
+                self.actions.push(Action::DropBody(key));
+                self.answer_error(key, cause.error_code());
+            }
+        }
+    }
+
+    /// Acts on the alarms of tasks that are due (T10, T12, T13).
+    pub(super) fn handle_alarms(&mut self, now: Instant) {
+        while let Some((key, step)) = self.ledger.take_alarm(now) {
+            match step {
+                AlarmStep::Cancel(step) => self.act_on_cancel(key, step, CancelCause::Limit),
+                AlarmStep::Drop => self.actions.push(Action::Drop(key)),
+                AlarmStep::Answer(cause) => {
+                    self.actions.push(Action::DropBody(key));
+                    self.answer_error(key, cause.error_code());
+                }
+                AlarmStep::Stuck(cause) => {
+                    if let Some((id, code)) = self.ledger.identity(key) {
+                        self.actions.push(Action::Stuck(id, code));
+                        self.outbox.push_error(id, code, cause.error_code());
+                    }
+                    // A thread is told once more: it may be waiting for it.
+                    self.actions.push(Action::Drop(key));
+                }
+            }
+        }
+    }
+
+    /// Moves what is queued behind what `into` still holds.
+    pub fn poll_output(&mut self, into: &mut BytesMut) {
+        if self.outbox.has_output() {
+            self.outbox.fetch(into);
+        }
+    }
+
+    /// Whether there is output that the driver has not fetched.
+    #[must_use]
+    pub fn has_output(&self) -> bool {
+        self.outbox.has_output()
+    }
+
+    /// Bytes that the transport has not taken (L7).
+    #[must_use]
+    pub fn unsent(&self) -> usize {
+        self.outbox.unsent()
+    }
+
+    /// The transport took bytes.
+    pub fn handle_written(&mut self, bytes: usize) {
+        self.bytes_written += bytes as u64;
+        self.newly_written += bytes;
+        let counts = &mut self.counts;
+        // What was given up meanwhile is no longer counted as queued.
+        let queued = bytes.min(self.outbox.unsent());
+        self.outbox.taken(queued, |terminal| match terminal {
+            Terminal::Ok => counts.ok += 1,
+            Terminal::Error => counts.errors += 1,
+            Terminal::Cancelled => counts.cancelled += 1,
+        });
+    }
+}

@@ -1,0 +1,302 @@
+//! What is queued for the wire, and which request each byte of it answers
+//! (PROTOCOL N8, L7, D9).
+//!
+//! One response at a time may be *under way*: begun and not whole. What is
+//! queued meanwhile waits behind it, for responses never interleave.
+
+use std::collections::{BTreeSet, VecDeque};
+
+use bytes::BytesMut;
+
+use super::ledger::TaskKey;
+use crate::wire::{BlockEncoder, ByteOrder, ErrorCode, Response, TaskCode, TaskId};
+
+/// How a request was answered, as the report counts it (D9).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Terminal {
+    /// `OK`.
+    Ok,
+    /// `Error` with any code but `CANCELLED`.
+    Error,
+    /// `Error CANCELLED`.
+    Cancelled,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    /// The last bytes of a request's answer.
+    Terminal(Terminal),
+    /// Bytes of a response that goes on.
+    Part,
+    /// A sign of life of a task (E5).
+    Processing,
+    Goodbye,
+}
+
+/// A run of queued bytes.
+#[derive(Clone, Copy, Debug)]
+struct Record {
+    length: u32,
+    id: TaskId,
+    code: TaskCode,
+    kind: Kind,
+}
+
+#[derive(Debug, Default)]
+struct Queue {
+    bytes: BytesMut,
+    records: VecDeque<Record>,
+}
+
+#[derive(Debug)]
+struct UnderWay {
+    key: TaskKey,
+    id: TaskId,
+    code: TaskCode,
+    encoder: BlockEncoder,
+}
+
+/// The queue of bytes towards the client.
+#[derive(Debug)]
+pub struct Outbox {
+    order: ByteOrder,
+    /// In the order of the wire. Its records may cover bytes that the driver
+    /// has fetched and the transport has not taken.
+    ready: Queue,
+    /// What goes behind the response that is under way.
+    behind: Queue,
+    under_way: Option<UnderWay>,
+    /// Fetched or not: bytes that the transport has not taken.
+    unsent: usize,
+    /// Bytes of the first record that the transport has taken.
+    first_taken: u32,
+    /// Tasks whose last sign of life is unsent.
+    processing: BTreeSet<TaskId>,
+}
+
+impl Outbox {
+    /// Nothing queued.
+    #[must_use]
+    pub fn new(order: ByteOrder) -> Self {
+        Self {
+            order,
+            ready: Queue::default(),
+            behind: Queue::default(),
+            under_way: None,
+            unsent: 0,
+            first_taken: 0,
+            processing: BTreeSet::new(),
+        }
+    }
+
+    /// Queued bytes that the transport has not taken (L7).
+    #[must_use]
+    pub const fn unsent(&self) -> usize {
+        self.unsent
+    }
+
+    /// Whether bytes wait to be fetched.
+    #[must_use]
+    pub fn has_output(&self) -> bool {
+        !self.ready.bytes.is_empty()
+    }
+
+    /// The task whose response is under way.
+    #[must_use]
+    pub fn under_way(&self) -> Option<TaskKey> {
+        self.under_way.as_ref().map(|response| response.key)
+    }
+
+    /// Whether nothing is queued or under way.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.unsent == 0 && self.under_way.is_none()
+    }
+
+    /// Queues what `encode` appends, behind the response that is under way if there is one.
+    fn push(
+        &mut self,
+        id: TaskId,
+        code: TaskCode,
+        kind: Kind,
+        encode: impl FnOnce(ByteOrder, &mut BytesMut),
+    ) {
+        let queue = if self.under_way.is_some() {
+            &mut self.behind
+        } else {
+            &mut self.ready
+        };
+        let before = queue.bytes.len();
+        encode(self.order, &mut queue.bytes);
+        let length = queue.bytes.len() - before;
+        self.unsent += length;
+        queue.records.push_back(Record {
+            length: length as u32,
+            id,
+            code,
+            kind,
+        });
+    }
+
+    /// Queues a whole result.
+    pub fn push_ok(&mut self, id: TaskId, code: TaskCode, payload: &[u8]) {
+        self.push(id, code, Kind::Terminal(Terminal::Ok), |order, into| {
+            Response::Ok(id).encode(order, into);
+            crate::wire::encode_message(payload, into);
+        });
+    }
+
+    /// Queues a failure.
+    pub fn push_error(&mut self, id: TaskId, code: TaskCode, error_code: ErrorCode) {
+        let terminal = if error_code == ErrorCode::CANCELLED {
+            Terminal::Cancelled
+        } else {
+            Terminal::Error
+        };
+        self.push(id, code, Kind::Terminal(terminal), |order, into| {
+            Response::Error(id, error_code).encode(order, into);
+        });
+    }
+
+    /// Queues a Goodbye (E4).
+    pub fn push_goodbye(&mut self, accepted: u32) {
+        self.push(TaskId(0), TaskCode(0), Kind::Goodbye, |order, into| {
+            Response::Goodbye { accepted }.encode(order, into);
+        });
+    }
+
+    /// Queues a sign of life (E5), unless the task's last one is still unsent.
+    pub fn push_processing(&mut self, id: TaskId, code: TaskCode) {
+        if self.processing.insert(id) {
+            self.push(id, code, Kind::Processing, |order, into| {
+                Response::Processing(id).encode(order, into);
+            });
+        }
+    }
+
+    /// Queues the header of a result whose body follows in pieces. No other
+    /// response may be under way.
+    pub fn begin_body(&mut self, key: TaskKey, id: TaskId, code: TaskCode) {
+        debug_assert!(self.under_way.is_none(), "PROTOCOL N8");
+        self.push(id, code, Kind::Part, |order, into| {
+            Response::Ok(id).encode(order, into);
+        });
+        self.under_way = Some(UnderWay {
+            key,
+            id,
+            code,
+            encoder: BlockEncoder::new(),
+        });
+    }
+
+    /// Queues more of the body that is under way.
+    pub fn push_body(&mut self, payload: &[u8]) {
+        let Some(response) = &mut self.under_way else {
+            return;
+        };
+        let before = self.ready.bytes.len();
+        response.encoder.push(payload, &mut self.ready.bytes);
+        let (id, code) = (response.id, response.code);
+        self.record_body(before, id, code, Kind::Part);
+    }
+
+    /// Ends the body that is under way; what waited behind it follows.
+    pub fn end_body(&mut self) {
+        let Some(mut response) = self.under_way.take() else {
+            return;
+        };
+        let before = self.ready.bytes.len();
+        response.encoder.finish(&mut self.ready.bytes);
+        let terminal = Kind::Terminal(Terminal::Ok);
+        self.record_body(before, response.id, response.code, terminal);
+        self.ready.bytes.unsplit(self.behind.bytes.split());
+        self.ready.records.append(&mut self.behind.records);
+    }
+
+    fn record_body(&mut self, before: usize, id: TaskId, code: TaskCode, kind: Kind) {
+        let length = self.ready.bytes.len() - before;
+        if length == 0 {
+            return;
+        }
+        self.unsent += length;
+        self.ready.records.push_back(Record {
+            length: length as u32,
+            id,
+            code,
+            kind,
+        });
+    }
+
+    /// The response under way will never be whole: nothing behind it is written
+    /// (D8). Returns the requests whose answers are lost with it.
+    pub fn break_under_way(&mut self) -> Vec<(TaskId, TaskCode)> {
+        if self.under_way.take().is_none() {
+            return Vec::new();
+        }
+        self.unsent -= self.behind.bytes.len();
+        answered(std::mem::take(&mut self.behind).records)
+    }
+
+    /// Gives up everything that the transport has not taken; returns the
+    /// requests whose answers are lost.
+    pub fn abandon(&mut self) -> Vec<(TaskId, TaskCode)> {
+        let mut lost = answered(std::mem::take(&mut self.ready).records);
+        lost.extend(self.break_under_way());
+        self.unsent = 0;
+        self.first_taken = 0;
+        lost
+    }
+
+    /// Moves what is queued behind what `into` still holds.
+    pub fn fetch(&mut self, into: &mut BytesMut) {
+        if into.is_empty() {
+            into.clear();
+            std::mem::swap(into, &mut self.ready.bytes);
+        } else {
+            into.extend_from_slice(&self.ready.bytes);
+            self.ready.bytes.clear();
+        }
+    }
+
+    /// The transport took `bytes`: `answered` is called for each request whose
+    /// answer it has taken wholly.
+    pub fn taken(&mut self, bytes: usize, mut answered: impl FnMut(Terminal)) {
+        debug_assert!(bytes <= self.unsent);
+        self.unsent -= bytes;
+        let mut bytes = bytes + self.first_taken as usize;
+        while let Some(first) = self.ready.records.front() {
+            if (first.length as usize) > bytes {
+                break;
+            }
+            bytes -= first.length as usize;
+            match first.kind {
+                Kind::Terminal(terminal) => answered(terminal),
+                Kind::Processing => drop(self.processing.remove(&first.id)),
+                Kind::Part | Kind::Goodbye => {}
+            }
+            self.ready.records.pop_front();
+        }
+        self.first_taken = bytes as u32;
+    }
+
+    /// Gives back memory that a burst left behind.
+    pub fn shrink(&mut self) {
+        const KEPT: usize = 1024;
+        for queue in [&mut self.ready, &mut self.behind] {
+            if queue.bytes.is_empty() && queue.bytes.capacity() > KEPT {
+                queue.bytes = BytesMut::new();
+            }
+            if queue.records.is_empty() && queue.records.capacity() > KEPT / 16 {
+                queue.records = VecDeque::new();
+            }
+        }
+    }
+}
+
+fn answered(records: VecDeque<Record>) -> Vec<(TaskId, TaskCode)> {
+    records
+        .into_iter()
+        .filter(|record| matches!(record.kind, Kind::Terminal(_)))
+        .map(|record| (record.id, record.code))
+        .collect()
+}

@@ -1,0 +1,98 @@
+//! Who gets a place: what the registry and the server's limits say to each
+//! header (PROTOCOL T4, L6, L16, N9).
+
+use std::sync::Arc;
+
+use super::registry::{Function, Registered, Table};
+use super::session::{Session, TaskRecord};
+use super::shared::ServerShared;
+use super::task::IsBlocking;
+use crate::proto::{Admission, Delivery, Found, FunctionKind, Policy, TaskKey};
+use crate::wire::TaskCode;
+
+/// One connection's view of what is registered.
+pub(crate) struct Desk {
+    server: Arc<ServerShared>,
+    table: Table,
+    version: u64,
+    /// Whether registrations have changed since the connection began: a header
+    /// that was held may have found another one than the table shows now.
+    has_changed: bool,
+}
+
+impl Desk {
+    pub(crate) fn new(server: Arc<ServerShared>) -> Self {
+        let (table, version) = server.registry.table();
+        Self {
+            server,
+            table,
+            version,
+            has_changed: false,
+        }
+    }
+
+    /// Looks for registrations made since the last turn.
+    pub(crate) fn refresh(&mut self) {
+        if self.server.registry.version() != self.version {
+            (self.table, self.version) = self.server.registry.table();
+            self.has_changed = true;
+        }
+    }
+
+    /// The registration that the task's header found.
+    pub(crate) fn registered(
+        &self,
+        session: &Arc<Session>,
+        key: TaskKey,
+        code: TaskCode,
+    ) -> Option<Arc<Registered>> {
+        if self.has_changed {
+            return session.drive(|state| {
+                let task = state.connection.ledger().task(key)?;
+                Some(Arc::clone(&task.registered))
+            });
+        }
+        self.table.get(usize::from(code.0))?.clone()
+    }
+}
+
+impl Admission<TaskRecord> for Desk {
+    fn find(&mut self, code: TaskCode) -> Option<Found<TaskRecord>> {
+        let registered = self.table.get(usize::from(code.0))?.as_ref()?;
+        let registration = &registered.registration;
+        let limit = registration.message_limit_bytes;
+        Some(Found {
+            policy: Policy {
+                on_cancel: registration.on_cancel,
+                kind: match registration.is_blocking {
+                    IsBlocking::No => FunctionKind::Async,
+                    IsBlocking::Yes => FunctionKind::Blocking,
+                },
+                run_limit: registration.run_limit,
+            },
+            message_limit_bytes: limit.unwrap_or(self.server.limits.message_limit_bytes),
+            delivery: match registration.function {
+                Function::Whole(_) => Delivery::Whole,
+                Function::Streamed(_) => Delivery::Streamed,
+            },
+            task: TaskRecord::new(Arc::clone(registered)),
+        })
+    }
+
+    fn take_places(&mut self, task: &mut TaskRecord) -> bool {
+        let places = &self.server.places;
+        if places.held_bytes.is_full() || !task.registered.in_flight.take() {
+            return false;
+        }
+        if !places.tasks.take() {
+            task.registered.in_flight.release(1);
+            return false;
+        }
+        task.has_places = true;
+        true
+    }
+
+    fn largest_message(&self) -> usize {
+        self.server.largest_message()
+    }
+}

@@ -1,0 +1,91 @@
+//! What can be watched of a server: metrics, audit logs and histories are
+//! observers.
+
+use std::fmt;
+
+use super::handle::ClientHandle;
+use crate::proto::{CancelCause, ConnectionReport, TaskEnding};
+use crate::wire::{TaskCode, TaskId};
+
+/// The task that an event is about.
+///
+/// ```
+/// use asyncserver::server::ObservedTask;
+/// fn show(task: ObservedTask) -> String { format!("{} ({})", task.id, task.code) }
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ObservedTask {
+    /// Its id.
+    pub id: TaskId,
+    /// Its code.
+    pub code: TaskCode,
+}
+
+/// A watcher of a server, or of one of its clients.
+///
+/// Every method is called outside all locks, mostly on a connection's own
+/// thread: it must not block. What panics in one is logged once per connection
+/// and otherwise ignored. Events of one task come in their order.
+///
+/// ```
+/// use asyncserver::server::{ClientHandle, ConnectionReport, Observer};
+///
+/// #[derive(Debug)]
+/// struct Audit;
+/// impl Observer for Audit {
+///     fn connection_closed(&self, client: &ClientHandle, report: &ConnectionReport) {
+///         println!("{client}: {}", report.reason);
+///     }
+/// }
+/// ```
+pub trait Observer: fmt::Debug + Send + Sync + 'static {
+    /// Whether the five task events below are wanted; asked once a turn of a connection.
+    fn wants_task_events(&self) -> bool {
+        false
+    }
+    /// A connection was taken, its handshake done.
+    fn connection_opened(&self, _client: &ClientHandle) {}
+    /// A request was accepted (PROTOCOL T3) and its run function is about to start.
+    fn task_started(&self, _client: &ClientHandle, _task: ObservedTask) {}
+    /// A task was cancelled, or overran a limit.
+    fn task_cancelled(&self, _client: &ClientHandle, _task: ObservedTask, _cause: CancelCause) {}
+    /// A task was answered, or its connection ended first.
+    fn task_finished(&self, _client: &ClientHandle, _task: ObservedTask, _ending: TaskEnding) {}
+    /// A task did not end when it was told to (PROTOCOL T13).
+    fn task_stuck(&self, _client: &ClientHandle, _task: ObservedTask) {}
+    /// A limit of PROTOCOL section 7 was reached, by the name of its rule.
+    fn limit_reached(&self, _client: &ClientHandle, _rule: &'static str) {}
+    /// A connection was refused before it had a client (PROTOCOL L8, L9).
+    fn connection_refused(&self, _endpoints: &crate::runtime::Endpoints, _report: &ConnectionReport) {}
+    /// A connection has ended.
+    fn connection_closed(&self, _client: &ClientHandle, _report: &ConnectionReport) {}
+}
+
+/// Watches nothing.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Unobserved;
+
+impl Observer for Unobserved {}
+
+/// An event on its way out of a lock.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Event {
+    Started(ObservedTask),
+    Cancelled(ObservedTask, CancelCause),
+    Finished(ObservedTask, TaskEnding),
+    Stuck(ObservedTask),
+    LimitReached(&'static str),
+}
+
+impl Event {
+    pub(crate) fn tell(self, observer: &dyn Observer, client: &ClientHandle) {
+        match self {
+            Self::Started(task) => observer.task_started(client, task),
+            Self::Cancelled(task, cause) => observer.task_cancelled(client, task, cause),
+            Self::Finished(task, ending) => observer.task_finished(client, task, ending),
+            Self::Stuck(task) => observer.task_stuck(client, task),
+            Self::LimitReached(rule) => observer.limit_reached(client, rule),
+        }
+    }
+}

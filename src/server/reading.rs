@@ -1,0 +1,121 @@
+//! The task function that is reading a message: at most one at a time (PROTOCOL T1–T3).
+
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+use super::error::TaskFunctionError;
+use super::reader::MessageReader;
+use super::registry::{Function, Registered};
+use super::run::{drop_quietly, unless_panics};
+use super::session::Session;
+use super::task::{IsBlocking, Request, RunFunction, Task, TaskContext};
+use crate::proto::{EndReason, FunctionKind, ReadOutcome, TaskKey};
+use crate::runtime::BoxFuture;
+use crate::wire::RequestHeader;
+
+/// What a poll of the task function came to.
+pub(crate) enum ReadingStep {
+    /// It goes on, or has returned and its message has not ended.
+    Waits,
+    /// Nothing is left of it to do.
+    Over,
+    /// Its run function starts.
+    Starts,
+}
+
+pub(crate) struct ReadingFunction {
+    registered: Arc<Registered>,
+    context: TaskContext,
+    header: RequestHeader,
+    function: Option<BoxFuture<'static, Result<Task, TaskFunctionError>>>,
+    returned: Option<Task>,
+}
+
+impl ReadingFunction {
+    /// Calls the task function; `None` if it panicked at once.
+    pub(crate) fn begin(
+        registered: Arc<Registered>,
+        context: TaskContext,
+        header: RequestHeader,
+    ) -> Option<Self> {
+        let Function::Streamed(function) = &registered.registration.function else {
+            return None;
+        };
+        let request = Request {
+            context: context.clone(),
+            code: header.code,
+        };
+        let message = MessageReader::new(Arc::clone(&context.session), context.key);
+        let function = Arc::clone(function);
+        let function = unless_panics(|| function.read(request, message))?;
+        Some(Self {
+            registered,
+            context,
+            header,
+            function: Some(function),
+            returned: None,
+        })
+    }
+
+    pub(crate) fn poll(
+        &mut self,
+        session: &Arc<Session>,
+        cx: &mut Context<'_>,
+        now: Instant,
+    ) -> ReadingStep {
+        let Some(function) = &mut self.function else {
+            return ReadingStep::Waits;
+        };
+        let polled = match unless_panics(|| function.as_mut().poll(cx)) {
+            Some(Poll::Pending) => return ReadingStep::Waits,
+            Some(Poll::Ready(result)) => Some(result),
+            None => None,
+        };
+        let dropped = unless_panics(|| self.function = None);
+        self.function = None;
+        let result = polled.filter(|_| dropped.is_some());
+        let (outcome, run_data) = self.outcome(result);
+        let runs = matches!(outcome, ReadOutcome::Run(_));
+        if session.read_returned(self.context.key, outcome, run_data, now) {
+            return ReadingStep::Starts;
+        }
+        if runs { ReadingStep::Waits } else { ReadingStep::Over }
+    }
+
+    fn outcome(
+        &mut self,
+        result: Option<Result<Task, TaskFunctionError>>,
+    ) -> (ReadOutcome, Option<super::task::RunData>) {
+        match result {
+            None => (ReadOutcome::Panicked, None),
+            Some(Err(error)) => {
+                let RequestHeader { code, id } = self.header;
+                let error = error.to_string().into();
+                let reason = EndReason::TaskFunction { id, code, error };
+                (ReadOutcome::Error(reason), None)
+            }
+            Some(Ok(task)) if task.make.is_none() => {
+                drop_quietly(task);
+                (ReadOutcome::Nothing, None)
+            }
+            Some(Ok(mut task)) => {
+                let run_data = task.run_data.take();
+                let kind = match task.is_blocking {
+                    IsBlocking::No => FunctionKind::Async,
+                    IsBlocking::Yes => FunctionKind::Blocking,
+                };
+                self.returned = Some(task);
+                (ReadOutcome::Run(kind), run_data)
+            }
+        }
+    }
+
+    /// The run function, made; its maker may panic.
+    pub(crate) fn into_run(self) -> Option<(TaskKey, Arc<Registered>, Option<RunFunction>)> {
+        let key = self.context.key;
+        let make = self.returned?.make?;
+        let context = self.context;
+        Some((key, self.registered, unless_panics(|| make(context))))
+    }
+}

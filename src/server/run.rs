@@ -1,0 +1,302 @@
+//! Runs one run function: in place, on the executor, or on a thread; with its
+//! panics, its cancel and the end of its connection (PROTOCOL T9, T10, T13).
+
+use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+
+use futures_util::Stream;
+use futures_util::stream::FuturesUnordered;
+
+use super::error::TaskError;
+use super::registry::Registered;
+use super::response::Response;
+use super::session::{Ended, RunnerOrder, Session};
+use super::task::{BlockingFunction, BoxRunFuture};
+use crate::proto::TaskKey;
+use crate::runtime::Timer;
+use crate::sync::atomic::Ordering;
+
+/// How many run functions share one executor task.
+pub(crate) const GROUP: usize = 64;
+
+/// A poll of a group that takes longer shows that its code computes: from then
+/// on each of its run functions gets an executor task of its own.
+const SLOW_POLL: std::time::Duration = std::time::Duration::from_millis(1);
+
+/// Runs `code`; a panic of it is logged and gives `None` (T9).
+pub(crate) fn unless_panics<R>(code: impl FnOnce() -> R) -> Option<R> {
+    match catch_unwind(AssertUnwindSafe(code)) {
+        Ok(result) => Some(result),
+        Err(panic) => {
+            let message = panic
+                .downcast_ref::<&str>()
+                .map(|text| (*text).to_owned())
+                .or_else(|| panic.downcast_ref::<String>().cloned());
+            let message = message.as_deref().unwrap_or("no message");
+            tracing::error!(panic = message, "a task's code panicked");
+            // The payload is the task's, too: its destructor may panic.
+            drop(catch_unwind(AssertUnwindSafe(|| drop(panic))));
+            None
+        }
+    }
+}
+
+/// Drops what belongs to a task: a panicking destructor is logged, no more.
+pub(crate) fn drop_quietly<T>(value: T) {
+    drop(unless_panics(|| drop(value)));
+}
+
+/// What a run function returned, as the ledger takes it.
+fn ended(result: Result<Response, TaskError>) -> Ended {
+    match result {
+        Ok(response) => Ended::Response(response),
+        Err(TaskError::Coded { code, source }) => {
+            if let Some(source) = source {
+                tracing::debug!(%code, error = %source, "a task failed");
+            }
+            Ended::Error(code)
+        }
+        Err(TaskError::Fatal(source)) => Ended::Fatal(source.to_string().into()),
+    }
+}
+
+/// A run function that is a future, wherever it is polled.
+pub(crate) struct RunningTask {
+    session: Arc<Session>,
+    key: TaskKey,
+    function: Option<BoxRunFuture>,
+    /// The orders that were given up to the last look; `None`: never looked.
+    seen_orders: Option<u64>,
+    /// The waker with which the session was left.
+    waker: Option<Waker>,
+    /// Ends the grace once the connection cannot any more.
+    grace: Option<(std::time::Instant, Box<dyn Timer>)>,
+}
+
+impl RunningTask {
+    pub(crate) fn new(session: Arc<Session>, key: TaskKey, function: BoxRunFuture) -> Self {
+        Self {
+            session,
+            key,
+            function: Some(function),
+            seen_orders: None,
+            waker: None,
+            grace: None,
+        }
+    }
+
+    /// The first poll, in the driver's own turn (PROTOCOL section 7, L13).
+    pub(crate) fn poll_in_place(&mut self) -> Option<Ended> {
+        let mut cx = Context::from_waker(Waker::noop());
+        match self.poll_function(&mut cx) {
+            Poll::Ready(ended) => Some(ended),
+            Poll::Pending => None,
+        }
+    }
+
+    pub(crate) const fn key(&self) -> TaskKey {
+        self.key
+    }
+
+    fn poll_function(&mut self, cx: &mut Context<'_>) -> Poll<Ended> {
+        let Some(function) = &mut self.function else {
+            return Poll::Ready(Ended::Dropped);
+        };
+        let polled = match unless_panics(|| function.as_mut().poll_run(cx)) {
+            Some(Poll::Pending) => return Poll::Pending,
+            Some(Poll::Ready(result)) => Some(result),
+            None => None,
+        };
+        // Its destructor is the task's code, too: a panic there comes before the answer.
+        let dropped = unless_panics(|| self.function = None);
+        self.function = None;
+        Poll::Ready(match (polled, dropped) {
+            (Some(result), Some(())) => ended(result),
+            _ => Ended::Panicked,
+        })
+    }
+
+    /// Looks for orders, if there can be new ones.
+    fn order(&mut self, cx: &Context<'_>) -> RunnerOrder {
+        let orders = self.session.orders();
+        let same_waker = self.waker.as_ref().is_some_and(|last| last.will_wake(cx.waker()));
+        if self.seen_orders == Some(orders) && same_waker {
+            return RunnerOrder::GoOn;
+        }
+        self.seen_orders = Some(orders);
+        self.waker = Some(cx.waker().clone());
+        self.session.runner_order(self.key, cx.waker())
+    }
+
+    /// Whether the grace that outlives the connection has passed.
+    fn grace_is_over(&mut self, cx: &mut Context<'_>) -> bool {
+        match &mut self.grace {
+            Some((end, timer)) => timer.poll_until(*end, cx).is_ready(),
+            None => false,
+        }
+    }
+}
+
+impl Future for RunningTask {
+    type Output = (TaskKey, Ended);
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = &mut *self;
+        match this.order(cx) {
+            RunnerOrder::GoOn => {}
+            RunnerOrder::Drop => {
+                if let Some(function) = this.function.take() {
+                    drop_quietly(function);
+                }
+                return Poll::Ready((this.key, Ended::Dropped));
+            }
+            RunnerOrder::DropAt(end) => {
+                let clock = &this.session.client.server.clock;
+                this.grace.get_or_insert_with(|| (end, clock.timer())).0 = end;
+            }
+        }
+        if let Poll::Ready(ended) = this.poll_function(cx) {
+            return Poll::Ready((this.key, ended));
+        }
+        if this.grace_is_over(cx) {
+            if let Some(function) = this.function.take() {
+                drop_quietly(function);
+            }
+            return Poll::Ready((this.key, Ended::Dropped));
+        }
+        Poll::Pending
+    }
+}
+
+impl Drop for RunningTask {
+    /// An executor that drops what has not ended ends its task as cancelled.
+    fn drop(&mut self) {
+        if let Some(function) = self.function.take() {
+            drop_quietly(function);
+            self.session.finish_batch([(self.key, Ended::Dropped)], 0);
+        }
+    }
+}
+
+/// Some run functions that share one executor task: they are polled as they are
+/// woken, and what has ended is committed under one lock.
+pub(crate) struct Group {
+    session: Arc<Session>,
+    members: FuturesUnordered<RunningTask>,
+    /// Of what they all are; `None`: of several codes.
+    registered: Option<Arc<Registered>>,
+    /// Counted in the session's single runners.
+    is_single: bool,
+}
+
+impl Group {
+    pub(crate) fn new(
+        session: Arc<Session>,
+        members: FuturesUnordered<RunningTask>,
+        registered: Option<Arc<Registered>>,
+    ) -> Self {
+        Self {
+            session,
+            members,
+            registered,
+            is_single: false,
+        }
+    }
+
+    /// One run function, in an executor task of its own.
+    pub(crate) fn single(session: Arc<Session>, member: RunningTask) -> Self {
+        session.drive(|state| state.single_runners += 1);
+        let members = FuturesUnordered::new();
+        members.push(member);
+        Self {
+            session,
+            members,
+            registered: None,
+            is_single: true,
+        }
+    }
+
+    fn note_slowness(&self, began: std::time::Instant) {
+        if let Some(registered) = &self.registered {
+            let took = self.session.client.server.clock.now() - began;
+            if took > SLOW_POLL {
+                registered.is_slow.store(true, Ordering::Relaxed);
+            }
+        }
+    }
+}
+
+impl Future for Group {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let this = &mut *self;
+        let began = this.registered.is_some().then(|| this.session.client.server.clock.now());
+        let mut batch = Vec::new();
+        let polled = loop {
+            match Pin::new(&mut this.members).poll_next(cx) {
+                Poll::Ready(Some(ended)) => batch.push(ended),
+                Poll::Ready(None) => break Poll::Ready(()),
+                Poll::Pending => break Poll::Pending,
+            }
+        };
+        if let Some(began) = began {
+            this.note_slowness(began);
+        }
+        if !batch.is_empty() {
+            let singles = usize::from(std::mem::take(&mut this.is_single));
+            this.session.finish_batch(batch, singles);
+        }
+        polled
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        if self.is_single {
+            self.session.drive(|state| state.single_runners -= 1);
+        }
+    }
+}
+
+/// A run function on its way to a thread.
+pub(crate) struct BlockingTask {
+    session: Arc<Session>,
+    key: TaskKey,
+    function: Option<BlockingFunction>,
+}
+
+impl BlockingTask {
+    pub(crate) fn new(session: Arc<Session>, key: TaskKey, function: BlockingFunction) -> Self {
+        Self {
+            session,
+            key,
+            function: Some(function),
+        }
+    }
+
+    /// Runs it, unless its cancel came first (T13).
+    pub(crate) fn run(mut self) {
+        let Some(function) = self.function.take() else {
+            return;
+        };
+        if !self.session.start_blocking(self.key) {
+            return drop_quietly(function);
+        }
+        let ended = unless_panics(function).map_or(Ended::Panicked, ended);
+        self.session.finish_batch([(self.key, ended)], 0);
+    }
+}
+
+impl Drop for BlockingTask {
+    /// An executor that never runs it ends its task as cancelled.
+    fn drop(&mut self) {
+        if let Some(function) = self.function.take() {
+            drop_quietly(function);
+            self.session.finish_batch([(self.key, Ended::Dropped)], 0);
+        }
+    }
+}

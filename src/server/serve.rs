@@ -1,0 +1,307 @@
+//! Accepting connections, and shutting down (PROTOCOL D6, L8, L9).
+
+use std::fmt;
+use std::future::Future;
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use super::Server;
+use super::builder::ConnectionPlace;
+use super::handshake::Handshake;
+use super::shared::ServerShared;
+use crate::proto::{ConnectionReport, EndReason, RequestCounts};
+use crate::runtime::tcp::AcceptBackoff;
+use crate::runtime::{Address, Endpoints, Listener, Transport, sleep};
+
+/// What `shutdown` allows for after its duration, for connections to report (PROTOCOL D4).
+const MOMENT: Duration = Duration::from_millis(500);
+
+/// A listener that is being served.
+///
+/// Dropping it changes nothing: the server goes on.
+///
+/// ```
+/// # async fn example(serving: asyncserver::server::Serving) {
+/// let report = serving.shutdown(std::time::Duration::from_secs(10)).await;
+/// println!("{} interrupted", report.counts().interrupted);
+/// # }
+/// ```
+pub struct Serving {
+    server: Server,
+    address: Option<Address>,
+    /// Ends the accept loop and handshakes.
+    stop: CancellationToken,
+}
+
+/// A connection that ended during a shutdown.
+///
+/// ```
+/// use asyncserver::server::DrainReport;
+/// fn show(report: &DrainReport) {
+///     for closed in &report.connections {
+///         println!("{}: {}", closed.endpoints, closed.report.reason);
+///     }
+/// }
+/// ```
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct ClosedConnection {
+    /// Whose it was.
+    pub endpoints: Endpoints,
+    /// How it ended.
+    pub report: ConnectionReport,
+}
+
+/// What a shutdown came to.
+///
+/// ```
+/// use asyncserver::server::DrainReport;
+/// fn exit_status(report: &DrainReport) -> u8 {
+///     if report.is_clean() { 0 } else { 3 }
+/// }
+/// ```
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct DrainReport {
+    /// Every connection that ended since the shutdown began.
+    pub connections: Vec<ClosedConnection>,
+    /// Connections that had not ended when the time was over: a task's code
+    /// blocks their thread (PROTOCOL D4).
+    pub stuck: Vec<Endpoints>,
+}
+
+impl DrainReport {
+    /// The counts of all connections together.
+    #[must_use]
+    pub fn counts(&self) -> RequestCounts {
+        let mut sum = RequestCounts::default();
+        for RequestCounts {
+            accepted,
+            ok,
+            errors,
+            cancelled,
+            interrupted,
+            cancels,
+        } in self.connections.iter().map(|closed| closed.report.counts)
+        {
+            sum.accepted += accepted;
+            sum.ok += ok;
+            sum.errors += errors;
+            sum.cancelled += cancelled;
+            sum.interrupted += interrupted;
+            sum.cancels += cancels;
+        }
+        sum
+    }
+
+    /// Whether every accepted request was answered, and no connection is stuck.
+    #[must_use]
+    pub fn is_clean(&self) -> bool {
+        self.stuck.is_empty() && self.counts().interrupted == 0
+    }
+}
+
+/// What each connection's own task needs.
+struct Acceptor<H> {
+    server: Server,
+    handshake: H,
+    stop: CancellationToken,
+}
+
+impl Serving {
+    pub(crate) fn start<L, H>(server: Server, listener: L, handshake: H) -> Self
+    where
+        L: Listener,
+        H: Handshake<L::Stream>,
+    {
+        let stop = CancellationToken::new();
+        let address = listener.local_address();
+        let acceptor = Arc::new(Acceptor {
+            server: server.clone(),
+            handshake,
+            stop: stop.clone(),
+        });
+        let executor = Arc::clone(&server.0.executor);
+        executor.spawn(Box::pin(accept_loop(acceptor, listener)));
+        Self {
+            server,
+            address,
+            stop,
+        }
+    }
+
+    /// The address at which connections are accepted, where it is known.
+    #[must_use]
+    pub const fn local_address(&self) -> Option<&Address> {
+        self.address.as_ref()
+    }
+
+    /// The server.
+    #[must_use]
+    pub const fn server(&self) -> &Server {
+        &self.server
+    }
+
+    /// Accepts no further connection, and drops handshakes; the present clients
+    /// go on. Does not block.
+    pub fn stop_accepting(&self) {
+        self.stop.cancel();
+    }
+
+    /// Ends everything gracefully within `after` (PROTOCOL D6): no new
+    /// connection is accepted, handshakes are dropped, and every client of the
+    /// server is disconnected.
+    ///
+    /// It acts when it is called; awaiting the result only waits, for at most
+    /// `after` and a moment. Of several calls the shortest duration counts.
+    pub fn shutdown(&self, after: Duration) -> impl Future<Output = DrainReport> + Send + use<> {
+        self.stop.cancel();
+        let server = self.server.clone();
+        let drain = Drain::begin(&server);
+        server.disconnect(after);
+        async move {
+            let limit = after.saturating_add(MOMENT);
+            wait_at_most(&server, limit).await;
+            let stuck = server.clients().into_iter();
+            DrainReport {
+                connections: drain.closed(),
+                stuck: stuck.map(|client| client.endpoints().clone()).collect(),
+            }
+        }
+    }
+}
+
+async fn wait_at_most(server: &Server, limit: Duration) {
+    let clock = Arc::clone(&server.0.clock);
+    let mut all_left = pin!(server.wait());
+    let mut over = pin!(sleep(&*clock, limit));
+    std::future::poll_fn(|cx| {
+        if all_left.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(());
+        }
+        over.as_mut().poll(cx)
+    })
+    .await;
+}
+
+/// While one lives, the server keeps the reports of connections that end.
+struct Drain(Server);
+
+impl Drain {
+    fn begin(server: &Server) -> Self {
+        server.0.registry.begin_drain();
+        Self(server.clone())
+    }
+
+    fn closed(&self) -> Vec<ClosedConnection> {
+        self.0.0.registry.closed()
+    }
+}
+
+impl Drop for Drain {
+    fn drop(&mut self) {
+        self.0.0.registry.end_drain();
+    }
+}
+
+impl fmt::Debug for Serving {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Serving")
+            .field("address", &self.address)
+            .field("server", &self.server)
+            .finish_non_exhaustive()
+    }
+}
+
+async fn accept_loop<L, H>(acceptor: Arc<Acceptor<H>>, mut listener: L)
+where
+    L: Listener,
+    H: Handshake<L::Stream>,
+{
+    let stop = acceptor.stop.clone();
+    let shared = Arc::clone(&acceptor.server.0);
+    let mut backoff = AcceptBackoff::new();
+    let accepting = async {
+        loop {
+            match listener.accept().await {
+                Ok((stream, endpoints)) => {
+                    backoff.reset();
+                    let connection = serve_one(Arc::clone(&acceptor), stream, endpoints);
+                    shared.executor.spawn(Box::pin(connection));
+                }
+                Err(error) => {
+                    let pause = backoff.next_pause();
+                    tracing::warn!(%error, ?pause, "accepting a connection failed");
+                    sleep(&*shared.clock, pause).await;
+                }
+            }
+        }
+    };
+    let stopped: Option<()> = unless(&stop, accepting).await;
+    debug_assert!(stopped.is_none(), "only the stop ends the loop");
+}
+
+/// What `work` comes to, unless `stop` comes first.
+async fn unless<R>(stop: &CancellationToken, work: impl Future<Output = R>) -> Option<R> {
+    let mut stopped = pin!(stop.cancelled());
+    let mut work = pin!(work);
+    std::future::poll_fn(|cx| {
+        if stopped.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(None);
+        }
+        work.as_mut().poll(cx).map(Some)
+    })
+    .await
+}
+
+async fn serve_one<S, H>(acceptor: Arc<Acceptor<H>>, stream: S, endpoints: Endpoints)
+where
+    S: Transport,
+    H: Handshake<S>,
+{
+    let server = &acceptor.server;
+    let refuse = |reason| {
+        let report = ConnectionReport::of_unserved(reason);
+        server.tell_refused(Some(&endpoints), &report);
+    };
+    let Some(place) = ConnectionPlace::take(&server.0) else {
+        let limit = server.0.places.connections.limit();
+        drop(stream);
+        return refuse(EndReason::Refused { limit });
+    };
+    let handshake = acceptor.handshake.perform(stream, &endpoints);
+    let limited = within(&server.0, server.0.timeouts.handshake, handshake);
+    // A shutdown drops it.
+    let Some(result) = unless(&acceptor.stop, limited).await else {
+        return refuse(EndReason::GracefulDisconnect);
+    };
+    match result {
+        None => refuse(EndReason::HandshakeTimeout),
+        Some(Err(error)) => refuse(EndReason::HandshakeFailed(error.to_string().into())),
+        Some(Ok((transport, mut options))) => {
+            options.endpoints.get_or_insert_with(|| endpoints.clone());
+            server.handle_in_place(transport, options, place).await;
+        }
+    }
+}
+
+/// What `work` comes to, if it does within `limit` (L9).
+async fn within<R>(
+    server: &ServerShared,
+    limit: Duration,
+    work: impl Future<Output = R>,
+) -> Option<R> {
+    let mut work = pin!(work);
+    let mut over = pin!(sleep(&*server.clock, limit));
+    std::future::poll_fn(|cx| {
+        if let Poll::Ready(result) = work.as_mut().poll(cx) {
+            return Poll::Ready(Some(result));
+        }
+        over.as_mut().poll(cx).map(|()| None)
+    })
+    .await
+}
