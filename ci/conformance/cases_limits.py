@@ -183,7 +183,7 @@ def _(t):
     conn.send(t.w.produce(1, 64 << 20))
     while time.monotonic() - started < 5.5:
         try:
-            conn.receive(0.3, at_most=10)
+            conn.decoder.feed(conn.receive(0.3, at_most=10) or b"")
         except ConnectionError:
             return
         time.sleep(0.1)

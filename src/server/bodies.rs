@@ -72,7 +72,12 @@ impl Bodies {
 
     /// One turn: moves up to 64 KiB of the body that has the wire, and produces
     /// others ahead. Whether anything moved.
-    pub(crate) fn pull(&mut self, session: &Arc<Session>, cx: &mut Context<'_>, now: Instant) -> bool {
+    pub(crate) fn pull(
+        &mut self,
+        session: &Arc<Session>,
+        cx: &mut Context<'_>,
+        now: Instant,
+    ) -> bool {
         if self.bodies.is_empty() || !session.drive(|state| state.connection.wants_bodies()) {
             self.nothing_wanted(session, now);
             return false;
@@ -100,7 +105,12 @@ impl Bodies {
         }
     }
 
-    fn produce_ahead(&mut self, session: &Arc<Session>, cx: &mut Context<'_>, now: Instant) -> bool {
+    fn produce_ahead(
+        &mut self,
+        session: &Arc<Session>,
+        cx: &mut Context<'_>,
+        now: Instant,
+    ) -> bool {
         let mut moved = false;
         let mut places = 0..AHEAD;
         let mut at = 0;
@@ -216,7 +226,11 @@ impl Pulled {
             };
             let is_waiting = matches!(step, BodyStep::Waiting);
             session.drive(|state| state.connection.body(self.key, step, now));
-            return if is_waiting { Step::Waiting } else { Step::Over };
+            return if is_waiting {
+                Step::Waiting
+            } else {
+                Step::Over
+            };
         }
         session.drive(|state| state.connection.body(self.key, BodyStep::NotWaiting, now));
         Step::On

@@ -101,7 +101,8 @@ impl ServerBuilder {
     /// E7); [`Server::register`] returns it instead.
     pub fn register(mut self, code: TaskCode, name: &str, registration: Registration) -> Self {
         assert!(!code.is_reserved(), "{}", RegisterError::Reserved { code });
-        self.registrations.push((code, name.to_owned(), registration));
+        self.registrations
+            .push((code, name.to_owned(), registration));
         self
     }
 
@@ -344,9 +345,9 @@ impl Server {
             on_half_close: shared.on_half_close,
         };
         let endpoints = options.endpoints.unwrap_or_default();
-        let span = options.span.unwrap_or_else(|| {
-            tracing::debug_span!("connection", client = %endpoints)
-        });
+        let span = options
+            .span
+            .unwrap_or_else(|| tracing::debug_span!("connection", client = %endpoints));
         let id = shared.registry.next_client_id();
         let context = ClientContext {
             id,
@@ -357,7 +358,9 @@ impl Server {
             connected_at: now,
             connected_wall: shared.clock.wall(),
         };
-        let observer = options.observer.unwrap_or_else(|| Arc::clone(&shared.observer));
+        let observer = options
+            .observer
+            .unwrap_or_else(|| Arc::clone(&shared.observer));
         let connection = Connection::new(settings, now);
         let session = Arc::new(Session::new(connection, context, observer, span));
         shared.registry.add_client(id, Arc::clone(&session));
@@ -423,7 +426,9 @@ struct Present {
 impl Drop for Present {
     fn drop(&mut self) {
         let server = &self.place.0;
-        server.registry.remove_client(self.client.session().client.id);
+        server
+            .registry
+            .remove_client(self.client.session().client.id);
         server.client_left.notify_waiters();
     }
 }

@@ -152,15 +152,21 @@ impl<S: Transport> Driver<S> {
     }
 
     /// Decides whether there is more to do, and parks otherwise.
-    fn finish_turn(&mut self, cx: &mut Context<'_>, end: TurnEnd, moved: bool, now: Instant) -> Turn {
+    fn finish_turn(
+        &mut self,
+        cx: &mut Context<'_>,
+        end: TurnEnd,
+        moved: bool,
+        now: Instant,
+    ) -> Turn {
         if end.phase == Phase::Closed {
             return Turn::Over;
         }
         self.poll_half_close(cx, end.phase, now);
         let may_read = matches!(end.reading, Reading::Take | Reading::Discard);
         let may_read = may_read && !self.has_ended && self.read_side == Side::MayGoOn;
-        let may_write = (end.has_output || !self.unwritten.is_empty())
-            && self.write_side == Side::MayGoOn;
+        let may_write =
+            (end.has_output || !self.unwritten.is_empty()) && self.write_side == Side::MayGoOn;
         let has_unread = may_read || (may_take(end.reading) && !self.buffer.is_empty());
         if moved || has_unread || may_write || self.is_due(cx, end.next_deadline) {
             return Turn::Again;
@@ -285,11 +291,13 @@ impl<S: Transport> Driver<S> {
             Poll::Pending => self.read_side = Side::Waits,
             Poll::Ready(Ok(())) if length == 0 => {
                 self.has_ended = true;
-                self.session.drive(|state| state.connection.handle_end_of_input(now));
+                self.session
+                    .drive(|state| state.connection.handle_end_of_input(now));
             }
             Poll::Ready(Ok(())) => {
                 self.buffer.filled(length);
-                self.session.drive(|state| state.connection.handle_read(length));
+                self.session
+                    .drive(|state| state.connection.handle_read(length));
                 return true;
             }
             Poll::Ready(Err(error)) => self.transport_failed(&error, now),
@@ -301,7 +309,8 @@ impl<S: Transport> Driver<S> {
         self.has_ended = true;
         self.unwritten.clear();
         let words = error.to_string();
-        self.session.drive(|state| state.connection.handle_transport_error(&words, now));
+        self.session
+            .drive(|state| state.connection.handle_transport_error(&words, now));
     }
 
     /// Commits what ran in place, and takes the next inputs, under one lock.
@@ -322,7 +331,8 @@ impl<S: Transport> Driver<S> {
             self.inputs.clear();
             let nothing = (&[][..], &mut 0);
             let (ended, desk, inputs) = (&mut self.ended, &mut self.desk, &mut self.inputs);
-            self.session.take_inputs(ended, nothing, desk, inputs, 0, now);
+            self.session
+                .take_inputs(ended, nothing, desk, inputs, 0, now);
         }
     }
 
@@ -486,9 +496,9 @@ impl<S: Transport> Driver<S> {
     /// While single runners are under way, a write waits one turn for more.
     fn defers_write(&self) -> bool {
         !self.deferred
-            && self.session.drive(|state| {
-                state.single_runners > 0 && state.connection.has_output()
-            })
+            && self
+                .session
+                .drive(|state| state.single_runners > 0 && state.connection.has_output())
     }
 
     /// Writes what is queued; whether bytes were taken.
@@ -516,7 +526,8 @@ impl<S: Transport> Driver<S> {
             }
         }
         if written > 0 {
-            self.session.drive(|state| state.connection.handle_written(written));
+            self.session
+                .drive(|state| state.connection.handle_written(written));
         }
         self.flush(cx, now);
         written > 0
@@ -569,7 +580,9 @@ impl<S> Driver<S> {
         if let Some(reading) = self.reading.take() {
             drop_quietly(reading);
         }
-        self.pending.drain(..).for_each(|(_, task)| self.local.push(task));
+        self.pending
+            .drain(..)
+            .for_each(|(_, task)| self.local.push(task));
         if !self.local.is_empty() {
             // A cooperating function keeps its grace, on the executor (T10).
             let members = std::mem::take(&mut self.local);

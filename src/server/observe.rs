@@ -57,7 +57,12 @@ pub trait Observer: fmt::Debug + Send + Sync + 'static {
     /// A limit of PROTOCOL section 7 was reached, by the name of its rule.
     fn limit_reached(&self, _client: &ClientHandle, _rule: &'static str) {}
     /// A connection was refused before it had a client (PROTOCOL L8, L9).
-    fn connection_refused(&self, _endpoints: &crate::runtime::Endpoints, _report: &ConnectionReport) {}
+    fn connection_refused(
+        &self,
+        _endpoints: &crate::runtime::Endpoints,
+        _report: &ConnectionReport,
+    ) {
+    }
     /// A connection has ended.
     fn connection_closed(&self, _client: &ClientHandle, _report: &ConnectionReport) {}
 }

@@ -80,7 +80,11 @@ impl ReadingFunction {
         if session.read_returned(self.context.key, outcome, run_data, now) {
             return ReadingStep::Starts;
         }
-        if runs { ReadingStep::Waits } else { ReadingStep::Over }
+        if runs {
+            ReadingStep::Waits
+        } else {
+            ReadingStep::Over
+        }
     }
 
     fn outcome(

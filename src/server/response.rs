@@ -128,10 +128,16 @@ impl<R: AsyncRead + Send> Body for ReaderBody<R> {
 
 /// An I/O error that carries one of ours keeps its code.
 fn task_error(error: io::Error) -> TaskError {
-    if !error.get_ref().is_some_and(|source| source.is::<WrappedTaskError>()) {
+    if !error
+        .get_ref()
+        .is_some_and(|source| source.is::<WrappedTaskError>())
+    {
         return TaskError::fatal(error);
     }
-    match error.into_inner().map(|source| source.downcast::<WrappedTaskError>()) {
+    match error
+        .into_inner()
+        .map(|source| source.downcast::<WrappedTaskError>())
+    {
         Some(Ok(wrapped)) => wrapped.0,
         Some(Err(source)) => TaskError::Fatal(source),
         None => TaskError::fatal("an error that was taken twice"),

@@ -122,7 +122,10 @@ impl RunningTask {
     /// Looks for orders, if there can be new ones.
     fn order(&mut self, cx: &Context<'_>) -> RunnerOrder {
         let orders = self.session.orders();
-        let same_waker = self.waker.as_ref().is_some_and(|last| last.will_wake(cx.waker()));
+        let same_waker = self
+            .waker
+            .as_ref()
+            .is_some_and(|last| last.will_wake(cx.waker()));
         if self.seen_orders == Some(orders) && same_waker {
             return RunnerOrder::GoOn;
         }
@@ -234,7 +237,10 @@ impl Future for Group {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let this = &mut *self;
-        let began = this.registered.is_some().then(|| this.session.client.server.clock.now());
+        let began = this
+            .registered
+            .is_some()
+            .then(|| this.session.client.server.clock.now());
         let mut batch = Vec::new();
         let polled = loop {
             match Pin::new(&mut this.members).poll_next(cx) {

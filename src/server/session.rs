@@ -341,7 +341,8 @@ impl Session {
 
     /// Commits the results of what ran in place, then looks at up to `most`
     /// inputs: whether that was all that there is in the buffer.
-    pub(crate) fn take_inputs(self: &Arc<Self>,
+    pub(crate) fn take_inputs(
+        self: &Arc<Self>,
         ended: &mut Vec<(TaskKey, Ended)>,
         unread: (&[u8], &mut usize),
         admission: &mut impl Admission<TaskRecord>,
@@ -424,7 +425,8 @@ impl Session {
     }
 
     /// The task function has returned: whether its run function starts now.
-    pub(crate) fn read_returned(self: &Arc<Self>,
+    pub(crate) fn read_returned(
+        self: &Arc<Self>,
         key: TaskKey,
         outcome: ReadOutcome,
         run_data: Option<RunData>,
@@ -504,7 +506,11 @@ impl Session {
     // ── the tasks' side ──────────────────────────────────────────────────
 
     /// Results of run functions that ran elsewhere.
-    pub(crate) fn finish_batch(self: &Arc<Self>, batch: impl IntoIterator<Item = (TaskKey, Ended)>, singles: usize) {
+    pub(crate) fn finish_batch(
+        self: &Arc<Self>,
+        batch: impl IntoIterator<Item = (TaskKey, Ended)>,
+        singles: usize,
+    ) {
         self.with(|state, after| {
             state.single_runners -= singles;
             for (key, ended) in batch {
@@ -647,7 +653,11 @@ impl Session {
 
     pub(crate) fn code_of(&self, key: TaskKey) -> Option<TaskCode> {
         let state = self.state.lock();
-        state.connection.ledger().identity(key).map(|(_, code)| code)
+        state
+            .connection
+            .ledger()
+            .identity(key)
+            .map(|(_, code)| code)
     }
 
     pub(crate) fn run_deadline(&self, key: TaskKey) -> Option<Instant> {
