@@ -16,7 +16,7 @@ use sha2::{Digest, Sha256};
 use tokio::io::{AsyncRead, AsyncReadExt, ReadBuf};
 
 /// Registers all of them.
-pub fn register(builder: ServerBuilder) -> ServerBuilder {
+pub(crate) fn register(builder: ServerBuilder) -> ServerBuilder {
     builder
         .task(TaskCode(1), "echo", async |_, message| Ok(message))
         .task(TaskCode(2), "sleep", sleep)

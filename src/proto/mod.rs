@@ -14,8 +14,8 @@ mod report;
 mod timeouts;
 
 pub use connection::{
-    Action, Admission, BodyStep, Connection, Current, Delivery, Finished, Found, Input,
-    OnHalfClose, Outcome, PauseReason, ReadOutcome, Reading, Retired, Settings,
+    Action, Admission, BodyStep, Connection, Delivery, Finished, Found, Input, OnHalfClose,
+    Outcome, PauseReason, ReadOutcome, Reading, Retired, Settings,
 };
 pub use disconnect::{Disconnect, Phase};
 pub use ledger::{

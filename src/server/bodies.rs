@@ -237,14 +237,13 @@ impl Pulled {
     }
 
     fn keep(&mut self, piece: Bytes) {
-        if self.produced.is_empty()
-            && let Ok(piece) = piece.try_into_mut().map_err(|piece| {
-                self.produced.extend_from_slice(&piece);
-            })
-        {
-            self.produced = piece;
-        } else if !self.produced.is_empty() {
-            // `try_into_mut` was not tried, or has copied already.
+        if !self.produced.is_empty() {
+            return self.produced.extend_from_slice(&piece);
+        }
+        // A piece that nobody shares need not be copied.
+        match piece.try_into_mut() {
+            Ok(piece) => self.produced = piece,
+            Err(shared) => self.produced.extend_from_slice(&shared),
         }
     }
 }

@@ -46,7 +46,7 @@ pub(crate) fn unless_panics<R>(code: impl FnOnce() -> R) -> Option<R> {
 
 /// Drops what belongs to a task: a panicking destructor is logged, no more.
 pub(crate) fn drop_quietly<T>(value: T) {
-    drop(unless_panics(|| drop(value)));
+    let _ = unless_panics(|| drop(value));
 }
 
 /// What a run function returned, as the ledger takes it.

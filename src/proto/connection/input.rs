@@ -383,8 +383,12 @@ impl<T> Connection<T> {
     /// L14: the task function asked for bytes since the last call, or is
     /// waiting for some, or neither.
     pub fn reader_progress(&mut self, asked: bool, waiting: bool, now: Instant) {
-        let reading =
-            matches!(&self.current, Current::Task(task) if task.returned == Returned::NotYet);
+        // A message that is collected is always asked for.
+        let reading = matches!(
+            &self.current,
+            Current::Task(task)
+                if task.delivery == Delivery::Streamed && task.returned == Returned::NotYet
+        );
         if !reading || waiting {
             self.reader_deadline = None;
         } else if asked || self.reader_deadline.is_none() {

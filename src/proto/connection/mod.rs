@@ -276,31 +276,27 @@ enum Returned {
 
 /// The request that is being read.
 #[derive(Debug)]
-pub enum Current<T> {
+enum Current<T> {
     /// None.
     Between,
     /// Its header waits for a place (L5, L16).
     Held(RequestHeader, Box<Found<T>>),
     /// Its message is discarded.
-    #[doc(hidden)]
     Discarding(Discarding),
     /// Its message is read.
-    #[doc(hidden)]
     Task(Receiving),
 }
 
-#[doc(hidden)]
 #[derive(Debug)]
-pub struct Discarding {
+struct Discarding {
     header: RequestHeader,
     after: After,
     payload_len: usize,
     limit_bytes: usize,
 }
 
-#[doc(hidden)]
 #[derive(Debug)]
-pub struct Receiving {
+struct Receiving {
     header: RequestHeader,
     key: TaskKey,
     delivery: Delivery,
