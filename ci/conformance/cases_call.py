@@ -226,14 +226,14 @@ def _(t):
 @case("a server that shuts down under call lets the short one end", "C2, D3")
 def _(t):
     server = t.own("--linger", "1s")
-    threading.Timer(0.4, server.signal).start()
-    ok(t, one_call(t, at(server), SLEEP, "--hex", (t.w.u32(1000) + b"r").hex(), "--retries", 0, outcomes=["ok"]), b"r")
+    threading.Timer(1.2, server.signal).start()
+    ok(t, one_call(t, at(server), SLEEP, "--hex", (t.w.u32(2500) + b"r").hex(), "--retries", 0, outcomes=["ok"]), b"r")
     server.ended(0, within=3)
 
 
 @case("a server that shuts down too soon for call interrupts it", "C3, D4")
 def _(t):
     server = t.own("--linger", "300ms", "--grace", "400ms")
-    threading.Timer(0.4, server.signal).start()
+    threading.Timer(1.2, server.signal).start()
     one_call(t, at(server), SLEEP, "--hex", t.w.u32(7000).hex(), "--retries", 0, outcomes=["interrupted"])
     server.ended(3, within=3)

@@ -121,19 +121,19 @@ def _(t):
 
 # D3 and D8, the end without a reset
 
-@case("the server lingers after a connection error, then closes", "D3, D8")
+@case("the server lingers after a connection error, then closes", "D3, D8", slow=True)
 def _(t):
-    conn = t.connect("--linger", "700ms")
+    conn = t.connect("--linger", "2s")
     conn.send(t.w.request(REJECT, 1))
     conn.expect_fin(within=2)
-    conn.lingers_then_closes(0.7)
+    conn.lingers_then_closes(2)
 
 
-@case("the server lingers after an idle end, then closes", "D3, L1")
+@case("the server lingers after an idle end, then closes", "D3, L1", slow=True)
 def _(t):
-    conn = t.connect("--wait", "300ms", "--linger", "700ms")
+    conn = t.connect("--wait", "300ms", "--linger", "2s")
     conn.expect_fin(within=3)
-    conn.lingers_then_closes(0.7)
+    conn.lingers_then_closes(2)
 
 
 @case("answers on their way survive a connection error and what is sent behind it", "D3, D8")

@@ -184,12 +184,16 @@ class Conn:
         self.received_total += len(data)
         return data
 
+    def receive_until(self, until):
+        left = until - time.monotonic()
+        return self.receive(left) if left > 0 else None
+
     def response(self, within=ANSWER_S):
         """The next response; a Fail if none comes."""
         until = time.monotonic() + within
         while (response := self.decoded()) is None:
             try:
-                data = self.receive(max(0.01, until - time.monotonic()))
+                data = self.receive_until(until)
             except OSError as error:
                 raise Fail("a response", f"{type(error).__name__}") from None
             if data is None:
@@ -201,7 +205,7 @@ class Conn:
 
     def responses(self, count, within=ANSWER_S):
         until = time.monotonic() + within
-        return [self.response(max(0.01, until - time.monotonic())) for _ in range(count)]
+        return [self.response(max(0.0, until - time.monotonic())) for _ in range(count)]
 
     def decoded(self):
         try:
@@ -221,7 +225,7 @@ class Conn:
             if how:
                 return responses, how
             try:
-                data = self.receive(max(0.01, until - time.monotonic()))
+                data = self.receive_until(until)
             except ConnectionError:
                 how = "reset"
                 continue
@@ -287,7 +291,7 @@ class Conn:
     def lingers_then_closes(self, linger):
         """After the server's FIN: input is discarded without a reset, and after `linger` the socket is gone (D3)."""
         self.send(b"discarded")
-        time.sleep(linger * 0.4)
+        time.sleep(0.2)
         self.send(b"discarded as well")
         error = self.socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
         self.t.check(error == 0, "input to be discarded while the server lingers", os.strerror(error))

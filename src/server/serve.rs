@@ -224,7 +224,7 @@ where
 {
     let stop = acceptor.stop.clone();
     let shared = Arc::clone(&acceptor.server.0);
-    let mut backoff = AcceptBackoff::new();
+    let mut backoff = AcceptBackoff::default();
     let accepting = async {
         loop {
             match listener.accept().await {
