@@ -18,6 +18,8 @@ pub(crate) struct Desk {
     /// Whether registrations have changed since the connection began: a header
     /// that was held may have found another one than the table shows now.
     has_changed: bool,
+    /// Places of L6 that the connection's own ended tasks have left.
+    pub(crate) spare_places: usize,
 }
 
 impl Desk {
@@ -28,6 +30,7 @@ impl Desk {
             table,
             version,
             has_changed: false,
+            spare_places: 0,
         }
     }
 
@@ -81,11 +84,13 @@ impl Admission<TaskRecord> for Desk {
 
     fn take_places(&mut self, task: &mut TaskRecord) -> bool {
         let places = &self.server.places;
-        if places.held_bytes.is_full() || !task.registered.in_flight.take() {
+        if places.held_bytes.is_full() || !task.registered.enter() {
             return false;
         }
-        if !places.tasks.take() {
-            task.registered.in_flight.release(1);
+        if self.spare_places > 0 {
+            self.spare_places -= 1;
+        } else if !places.tasks.take() {
+            task.registered.leave();
             return false;
         }
         task.has_places = true;

@@ -22,7 +22,9 @@ use super::bodies::Bodies;
 use super::lent::LentBuffer;
 use super::reading::{ReadingFunction, ReadingStep};
 use super::registry::{Execution, Function, Registered};
-use super::run::{BlockingTask, GROUP, Group, RunningTask, drop_quietly, unless_panics};
+use super::run::{
+    BlockingTask, GROUP, Group, RunningTask, drop_quietly, poll_in_place, unless_panics,
+};
 use super::session::{DropReading, Ended, ForDriver, Session, TurnEnd};
 use super::task::{RunFunction, TaskContext};
 use crate::proto::{ConnectionReport, Input, Phase, Reading, TaskKey};
@@ -378,33 +380,34 @@ impl<S: Transport> Driver<S> {
         };
         let context = self.context(key, header);
         match unless_panics(|| function(context, payload)) {
-            Some(function) => self.start_run(key, registered, function),
+            Some(function) => self.start_run(key, &registered, function),
             None => self.ended.push((key, Ended::Panicked)),
         }
     }
 
-    fn start_run(&mut self, key: TaskKey, registered: Arc<Registered>, function: RunFunction) {
-        let session = Arc::clone(&self.session);
-        let future = match function {
+    fn start_run(&mut self, key: TaskKey, registered: &Arc<Registered>, function: RunFunction) {
+        let mut function = match function {
             RunFunction::Future(future) => future,
             RunFunction::Blocking(function) => {
-                let task = BlockingTask::new(session, key, function);
+                let task = BlockingTask::new(Arc::clone(&self.session), key, function);
                 let executor = &self.session.client.server.executor;
                 return executor.spawn_blocking(Box::new(move || task.run()));
             }
         };
-        let mut task = RunningTask::new(session, key, future);
-        match registered.registration.execution {
-            Execution::Spawn => return self.pending.push((registered, task)),
-            Execution::Auto if registered.is_slow.load(Ordering::Relaxed) => {
-                return self.pending.push((registered, task));
-            }
-            Execution::Auto | Execution::Local => {}
+        let execution = registered.registration.execution;
+        let in_place = match execution {
+            Execution::Spawn => false,
+            Execution::Auto => !registered.is_slow.load(Ordering::Relaxed),
+            Execution::Local => true,
+        };
+        if in_place && let Poll::Ready(ended) = poll_in_place(&mut function) {
+            return self.ended.push((key, ended));
         }
-        match task.poll_in_place() {
-            Some(ended) => self.ended.push((task.key(), ended)),
-            None if registered.registration.execution == Execution::Local => self.local.push(task),
-            None => self.pending.push((registered, task)),
+        let task = RunningTask::new(Arc::clone(&self.session), key, function);
+        if execution == Execution::Local {
+            self.local.push(task);
+        } else {
+            self.pending.push((Arc::clone(registered), task));
         }
     }
 
@@ -445,7 +448,7 @@ impl<S: Transport> Driver<S> {
             self.reading.take().and_then(ReadingFunction::into_run)
         {
             match function {
-                Some(function) => self.start_run(key, registered, function),
+                Some(function) => self.start_run(key, &registered, function),
                 None => self.ended.push((key, Ended::Panicked)),
             }
         }

@@ -40,6 +40,11 @@ pub struct ObservedTask {
 /// }
 /// ```
 pub trait Observer: fmt::Debug + Send + Sync + 'static {
+    /// Whether it is the library's own observer, which watches nothing.
+    #[doc(hidden)]
+    fn is_silent(&self) -> bool {
+        false
+    }
     /// Whether the five task events below are wanted; asked once a turn of a connection.
     fn wants_task_events(&self) -> bool {
         false
@@ -71,7 +76,11 @@ pub trait Observer: fmt::Debug + Send + Sync + 'static {
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Unobserved;
 
-impl Observer for Unobserved {}
+impl Observer for Unobserved {
+    fn is_silent(&self) -> bool {
+        true
+    }
+}
 
 /// An event on its way out of a lock.
 #[derive(Clone, Copy, Debug)]

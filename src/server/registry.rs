@@ -201,6 +201,25 @@ pub(crate) struct Registered {
     pub(crate) is_slow: AtomicBool,
 }
 
+impl Registered {
+    /// Takes a place of the registration's own limit, if it has one.
+    pub(crate) fn enter(&self) -> bool {
+        !self.is_limited() || self.in_flight.take()
+    }
+
+    /// Gives it back.
+    pub(crate) fn leave(&self) {
+        if self.is_limited() {
+            self.in_flight.release(1);
+        }
+    }
+
+    /// Where there is no limit nothing is counted: all cores would share the count.
+    fn is_limited(&self) -> bool {
+        self.in_flight.limit() != usize::MAX
+    }
+}
+
 /// A look at what is registered under a code: see [`Server::registration`].
 ///
 /// ```
@@ -226,10 +245,10 @@ impl RegistrationView {
         &self.0.name
     }
 
-    /// How many of its tasks run now.
+    /// How many of its tasks are in flight, if it has a limit for them.
     #[must_use]
-    pub fn in_flight(&self) -> usize {
-        self.0.in_flight.taken()
+    pub fn in_flight(&self) -> Option<usize> {
+        self.0.is_limited().then(|| self.0.in_flight.taken())
     }
 }
 

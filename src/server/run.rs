@@ -14,7 +14,7 @@ use super::error::TaskError;
 use super::registry::Registered;
 use super::response::Response;
 use super::session::{Ended, RunnerOrder, Session};
-use super::task::{BlockingFunction, BoxRunFuture};
+use super::task::{BlockingFunction, BoxRunFuture, RunFuture};
 use crate::proto::TaskKey;
 use crate::runtime::Timer;
 use crate::sync::atomic::Ordering;
@@ -63,6 +63,40 @@ fn ended(result: Result<Response, TaskError>) -> Ended {
     }
 }
 
+/// The first poll, in the driver's own turn.
+pub(crate) fn poll_in_place(function: &mut BoxRunFuture) -> Poll<Ended> {
+    poll_caught(function, &mut Context::from_waker(Waker::noop()))
+}
+
+/// Polls a run function. What has ended is dropped here: its destructor is the
+/// task's code, too, and a panic of it comes before the answer (T9).
+fn poll_caught(function: &mut BoxRunFuture, cx: &mut Context<'_>) -> Poll<Ended> {
+    let polled = unless_panics(|| {
+        let polled = function.as_mut().poll_run(cx);
+        if polled.is_ready() {
+            *function = Box::pin(Spent);
+        }
+        polled
+    });
+    match polled {
+        Some(Poll::Pending) => Poll::Pending,
+        Some(Poll::Ready(result)) => Poll::Ready(ended(result)),
+        None => {
+            let _ = unless_panics(|| *function = Box::pin(Spent));
+            Poll::Ready(Ended::Panicked)
+        }
+    }
+}
+
+/// Stands where a run function was; never polled, and takes no memory.
+struct Spent;
+
+impl RunFuture for Spent {
+    fn poll_run(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Result<Response, TaskError>> {
+        Poll::Pending
+    }
+}
+
 /// A run function that is a future, wherever it is polled.
 pub(crate) struct RunningTask {
     session: Arc<Session>,
@@ -88,35 +122,16 @@ impl RunningTask {
         }
     }
 
-    /// The first poll, in the driver's own turn (PROTOCOL section 7, L13).
-    pub(crate) fn poll_in_place(&mut self) -> Option<Ended> {
-        let mut cx = Context::from_waker(Waker::noop());
-        match self.poll_function(&mut cx) {
-            Poll::Ready(ended) => Some(ended),
-            Poll::Pending => None,
-        }
-    }
-
-    pub(crate) const fn key(&self) -> TaskKey {
-        self.key
-    }
-
+    /// Polls the function; it is gone once it has ended.
     fn poll_function(&mut self, cx: &mut Context<'_>) -> Poll<Ended> {
         let Some(function) = &mut self.function else {
             return Poll::Ready(Ended::Dropped);
         };
-        let polled = match unless_panics(|| function.as_mut().poll_run(cx)) {
-            Some(Poll::Pending) => return Poll::Pending,
-            Some(Poll::Ready(result)) => Some(result),
-            None => None,
-        };
-        // Its destructor is the task's code, too: a panic there comes before the answer.
-        let dropped = unless_panics(|| self.function = None);
-        self.function = None;
-        Poll::Ready(match (polled, dropped) {
-            (Some(result), Some(())) => ended(result),
-            _ => Ended::Panicked,
-        })
+        let polled = poll_caught(function, cx);
+        if polled.is_ready() {
+            self.function = None;
+        }
+        polled
     }
 
     /// Looks for orders, if there can be new ones.

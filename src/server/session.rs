@@ -16,14 +16,15 @@ use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 
+use super::admission::Desk;
 use super::client::ClientContext;
 use super::observe::{Event, ObservedTask, Observer};
 use super::registry::Registered;
 use super::response::{Body, Payload, Response, WholeBody};
 use super::task::RunData;
 use crate::proto::{
-    Action, Admission, CancelCause, Connection, ConnectionReport, EndReason, Finished, Input,
-    Outcome, Phase, ReadOutcome, Retired, TaskEnding, TaskKey, TaskMetadata,
+    Action, CancelCause, Connection, ConnectionReport, EndReason, Finished, Input, Outcome, Phase,
+    ReadOutcome, Retired, TaskEnding, TaskKey, TaskMetadata,
 };
 use crate::sync::atomic::{AtomicU64, Ordering};
 use crate::sync::{Arc, Mutex};
@@ -137,12 +138,20 @@ pub(crate) struct State {
     for_driver: ForDriver,
     /// What the server's L7 counts of this connection.
     counted_unsent: usize,
+    /// Message bytes that its tasks hold, and what the server's L16 counts of them.
+    held_bytes: usize,
+    counted_held: usize,
+    /// Places of L6 that ended tasks left, for the next ones of the same turn:
+    /// given back before what they answered is written.
+    spare_places: usize,
     /// Run functions that have an executor task each: while some are under
     /// way, a write waits for them one turn.
     pub(crate) single_runners: usize,
     /// Asked once a turn, outside the lock, whether it wants task events.
     observe_tasks: bool,
     observer: std::sync::Arc<dyn Observer>,
+    /// It is the one that watches nothing: it need not be asked.
+    observer_is_silent: bool,
     span: tracing::Span,
 }
 
@@ -180,8 +189,12 @@ impl Session {
                 reader: None,
                 for_driver: ForDriver::default(),
                 counted_unsent: 0,
+                held_bytes: 0,
+                counted_held: 0,
+                spare_places: 0,
                 single_runners: 0,
                 observe_tasks: false,
+                observer_is_silent: observer.is_silent(),
                 observer,
                 span,
             }),
@@ -200,7 +213,7 @@ impl Session {
             if state.connection.has_actions() {
                 self.carry_out(&mut state, &mut after);
             }
-            self.count_unsent(&mut state, &mut after);
+            self.count(&mut state, &mut after);
             if !after.events.is_empty() {
                 after.observer = Some(std::sync::Arc::clone(&state.observer));
             }
@@ -230,6 +243,27 @@ impl Session {
         }
         if after.server_has_room {
             self.client.server.registry.wake_all();
+        }
+    }
+
+    /// Brings the server's counts up to date, once for all that has happened.
+    fn count(&self, state: &mut State, after: &mut AfterUnlock) {
+        if state.held_bytes != state.counted_held {
+            let counted = std::mem::replace(&mut state.counted_held, state.held_bytes);
+            let places = &self.client.server.places.held_bytes;
+            places.force(state.held_bytes.saturating_sub(counted));
+            places.release(counted.saturating_sub(state.held_bytes));
+        }
+        if !matches!(state.driver, Driver::Busy(_)) {
+            self.release_spare_places(state);
+        }
+        self.count_unsent(state, after);
+    }
+
+    fn release_spare_places(&self, state: &mut State) {
+        let spare = std::mem::take(&mut state.spare_places);
+        if spare > 0 {
+            self.client.server.places.tasks.release(spare);
         }
     }
 
@@ -294,15 +328,12 @@ impl Session {
         self.orders.fetch_add(1, Ordering::Release);
     }
 
-    fn retire(&self, state: &State, mut retired: Retired<TaskRecord>, after: &mut AfterUnlock) {
+    fn retire(&self, state: &mut State, mut retired: Retired<TaskRecord>, after: &mut AfterUnlock) {
         let record = &mut retired.task;
         if record.has_places {
-            let places = &self.client.server.places;
-            places.tasks.release(1);
-            record.registered.in_flight.release(1);
-            if record.held_bytes > 0 {
-                places.held_bytes.release(record.held_bytes);
-            }
+            state.spare_places += 1;
+            record.registered.leave();
+            state.held_bytes -= record.held_bytes;
         }
         if let Some(ending) = retired.ending
             && state.observe_tasks
@@ -323,13 +354,21 @@ impl Session {
     /// The start of a turn: what has come for the driver.
     pub(crate) fn begin_turn(self: &Arc<Self>) -> ForDriver {
         let server_full = self.client.server.places.unsent_bytes.is_full();
-        let observer = std::sync::Arc::clone(&self.state.lock().observer);
-        let observe_tasks =
-            super::run::unless_panics(|| observer.wants_task_events()).unwrap_or(false);
-        self.drive(|state| {
+        let observer = self.drive(|state| {
             state.driver = Driver::Busy(Noticed::Nothing);
-            state.observe_tasks = observe_tasks;
             state.connection.set_server_full(server_full);
+            if state.observer_is_silent {
+                return Err(std::mem::take(&mut state.for_driver));
+            }
+            Ok(std::sync::Arc::clone(&state.observer))
+        });
+        let observer = match observer {
+            Ok(observer) => observer,
+            Err(for_driver) => return for_driver,
+        };
+        let wants = super::run::unless_panics(|| observer.wants_task_events());
+        self.drive(|state| {
+            state.observe_tasks = wants.unwrap_or(false);
             std::mem::take(&mut state.for_driver)
         })
     }
@@ -345,7 +384,7 @@ impl Session {
         self: &Arc<Self>,
         ended: &mut Vec<(TaskKey, Ended)>,
         unread: (&[u8], &mut usize),
-        admission: &mut impl Admission<TaskRecord>,
+        desk: &mut Desk,
         inputs: &mut Vec<Input>,
         most: usize,
         now: Instant,
@@ -355,12 +394,14 @@ impl Session {
                 self.finish(state, key, ended, || now, after);
             }
             let (buffer, at) = unread;
+            desk.spare_places = std::mem::take(&mut state.spare_places);
             while inputs.len() < most {
-                match state.connection.handle_input(buffer, at, admission, now) {
+                match state.connection.handle_input(buffer, at, desk, now) {
                     Some(input) => self.sort_input(state, input, inputs, after),
                     None => break,
                 }
             }
+            state.spare_places += std::mem::take(&mut desk.spare_places);
         });
     }
 
@@ -416,7 +457,7 @@ impl Session {
             && let Some(task) = state.connection.task_mut(key)
         {
             task.held_bytes = bytes;
-            self.client.server.places.held_bytes.force(bytes);
+            state.held_bytes += bytes;
         }
         if state.observe_tasks {
             let (id, code) = (header.id, header.code);
@@ -465,6 +506,7 @@ impl Session {
                 state.connection.reader_progress(false, false, now);
             }
             state.connection.handle_timeout(now);
+            self.release_spare_places(state);
             TurnEnd {
                 phase: state.connection.phase(),
                 next_deadline: state.connection.next_deadline(),
@@ -493,9 +535,11 @@ impl Session {
         })
     }
 
-    /// Moves output out; whether single runners may soon have more.
+    /// Moves output out. The places of those whom it answers are free from now on.
     pub(crate) fn fetch_output(&self, into: &mut BytesMut) {
-        self.state.lock().connection.poll_output(into);
+        let mut state = self.state.lock();
+        self.release_spare_places(&mut state);
+        state.connection.poll_output(into);
     }
 
     /// Wakes the driver, whatever it is doing.
@@ -715,7 +759,13 @@ impl Session {
     }
 
     pub(crate) fn set_observer(&self, observer: std::sync::Arc<dyn Observer>) {
-        let before = std::mem::replace(&mut self.state.lock().observer, observer);
+        let is_silent = observer.is_silent();
+        let before = {
+            let mut state = self.state.lock();
+            state.observer_is_silent = is_silent;
+            state.observe_tasks &= !is_silent;
+            std::mem::replace(&mut state.observer, observer)
+        };
         drop(before);
     }
 
@@ -779,7 +829,12 @@ impl Drop for Session {
     fn drop(&mut self) {
         // Every run function holds the session, so none is left here; what a
         // connection that never ran has counted is given back all the same.
-        let unsent = self.state.lock().counted_unsent;
+        let (unsent, held, spare) = {
+            let state = self.state.lock();
+            (state.counted_unsent, state.counted_held, state.spare_places)
+        };
+        self.client.server.places.held_bytes.release(held);
+        self.client.server.places.tasks.release(spare);
         if unsent > 0 && self.client.server.places.unsent_bytes.release(unsent) {
             self.client.server.registry.wake_all();
         }
