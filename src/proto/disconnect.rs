@@ -141,15 +141,6 @@ impl Disconnect {
         }
     }
 
-    /// Starts the wait of Lingering again: bytes are still being sent (D3).
-    pub fn restart_linger(&mut self, linger: Duration, now: Instant) {
-        if matches!(self.phase, Phase::Lingering { .. }) {
-            self.phase = Phase::Lingering {
-                until: now.checked_add(linger),
-            };
-        }
-    }
-
     /// The client's end of stream, once Open has been left.
     pub fn handle_end_of_input(&mut self) {
         self.end_of_input = true;

@@ -12,6 +12,22 @@ const BACKLOG: usize = 128;
 
 /// A listener, and the connector with which clients reach it. Each direction of
 /// a connection holds up to `buffer_bytes` before a writer has to wait.
+///
+/// ```
+/// # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
+/// use asyncserver::{runtime::memory, server::Server, wire::TaskCode};
+/// use tokio::io::{AsyncReadExt, AsyncWriteExt};
+///
+/// let server = Server::builder().task(TaskCode(1), "echo", async |_, m| Ok(m)).build();
+/// let (listener, connector) = memory::listener("server", 1024);
+/// let _serving = server.serve(listener);
+/// let mut stream = connector.connect("client").unwrap();
+/// stream.write_all(&[1, 0, 0, 0, 7, 1, b'!', 0]).await.unwrap();
+/// let mut answer = [0; 8];
+/// stream.read_exact(&mut answer).await.unwrap();
+/// assert_eq!(answer, [0, 0, 0, 0, 7, 1, b'!', 0]);
+/// # });
+/// ```
 #[must_use]
 pub fn listener(name: &str, buffer_bytes: usize) -> (MemoryListener, MemoryConnector) {
     let (sender, receiver) = mpsc::channel(BACKLOG);
@@ -30,6 +46,12 @@ pub fn listener(name: &str, buffer_bytes: usize) -> (MemoryListener, MemoryConne
 }
 
 /// The server's end: see [`listener`].
+///
+/// ```
+/// use asyncserver::runtime::{Listener, memory};
+/// let (listener, _connector) = memory::listener("server", 1024);
+/// assert_eq!(listener.local_address().unwrap().to_string(), "server");
+/// ```
 #[derive(Debug)]
 pub struct MemoryListener {
     address: Address,
@@ -53,6 +75,14 @@ impl Listener for MemoryListener {
 }
 
 /// The clients' end: see [`listener`].
+///
+/// ```
+/// use asyncserver::runtime::memory;
+/// let (listener, connector) = memory::listener("server", 1024);
+/// assert!(connector.connect("client").is_ok());
+/// drop(listener);
+/// assert!(connector.connect("client").is_err());
+/// ```
 #[derive(Clone, Debug)]
 pub struct MemoryConnector {
     address: Address,

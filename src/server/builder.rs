@@ -33,7 +33,7 @@ use crate::wire::{ByteOrder, TaskCode};
 ///
 /// ```
 /// # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
-/// use asyncserver::{client::Client, runtime::tcp::TcpListener, server::Server, wire::TaskCode};
+/// use asyncserver::{runtime::tcp::TcpListener, server::Server, wire::TaskCode};
 /// use std::time::Duration;
 ///
 /// let server = Server::builder()

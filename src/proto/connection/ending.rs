@@ -161,10 +161,4 @@ impl<T> Connection<T> {
             self.finish_if_closed(now);
         }
     }
-
-    /// The transport can tell that bytes it took are still being sent (D3).
-    pub fn restart_linger(&mut self, now: Instant) {
-        let linger = self.settings.timeouts.linger;
-        self.disconnect.restart_linger(linger, now);
-    }
 }
