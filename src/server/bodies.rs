@@ -9,7 +9,7 @@ use bytes::{Bytes, BytesMut};
 
 use super::error::TaskError;
 use super::response::{Body, PIECE};
-use super::run::{drop_quietly, unless_panics};
+use super::run::{drop_quietly, unless_task_panics};
 use super::session::Session;
 use crate::proto::{BodyStep, TaskKey};
 
@@ -207,7 +207,7 @@ impl Pulled {
             let Some(body) = &mut self.body else {
                 break;
             };
-            let step = match unless_panics(|| body.poll_piece(cx)) {
+            let step = match unless_task_panics(session, self.key, || body.poll_piece(cx)) {
                 Some(Poll::Pending) => BodyStep::Waiting,
                 Some(Poll::Ready(Some(Ok(piece)))) => {
                     self.keep(piece);
@@ -216,7 +216,7 @@ impl Pulled {
                 Some(Poll::Ready(None)) => {
                     // The reader is dropped once copying stops (T7).
                     let body = self.body.take();
-                    match unless_panics(|| drop(body)) {
+                    match unless_task_panics(session, self.key, || drop(body)) {
                         Some(()) => continue,
                         None => BodyStep::Panicked,
                     }

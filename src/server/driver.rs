@@ -23,7 +23,7 @@ use super::lent::LentBuffer;
 use super::reading::{ReadingFunction, ReadingStep};
 use super::registry::{Execution, Function, Registered};
 use super::run::{
-    BlockingTask, GROUP, Group, RunningTask, drop_quietly, poll_in_place, unless_panics,
+    BlockingTask, GROUP, Group, RunningTask, drop_quietly, poll_in_place, unless_task_panics,
 };
 use super::session::{DropReading, Ended, ForDriver, Session, TurnEnd};
 use super::task::{RunFunction, TaskContext};
@@ -92,6 +92,8 @@ pub(crate) struct Driver<S> {
     armed: Option<Instant>,
     /// A write was put off for one turn: single runners may soon have more.
     deferred: bool,
+    /// Turns whose output was left to the next one.
+    gathered: usize,
     context: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
 }
 
@@ -122,6 +124,7 @@ impl<S: Transport> Driver<S> {
             bodies: Bodies::default(),
             armed: None,
             deferred: false,
+            gathered: 0,
             context: context.map(|token| Box::pin(token.cancelled_owned())),
         }
     }
@@ -148,7 +151,12 @@ impl<S: Transport> Driver<S> {
             return Turn::Park;
         }
         self.deferred = false;
-        moved |= self.output(cx, now) && !self.bodies.is_empty();
+        if self.gathers(items) {
+            self.gathered += 1;
+        } else {
+            self.gathered = 0;
+            moved |= self.output(cx, now) && !self.bodies.is_empty();
+        }
         let end = self.session.end_turn(now);
         self.finish_turn(cx, end, moved || items >= ITEMS, now)
     }
@@ -379,7 +387,7 @@ impl<S: Transport> Driver<S> {
             return;
         };
         let context = self.context(key, header);
-        match unless_panics(|| function(context, payload)) {
+        match unless_task_panics(&self.session, key, || function(context, payload)) {
             Some(function) => self.start_run(key, &registered, function),
             None => self.ended.push((key, Ended::Panicked)),
         }
@@ -400,7 +408,7 @@ impl<S: Transport> Driver<S> {
             Execution::Auto => !registered.is_slow.load(Ordering::Relaxed),
             Execution::Local => true,
         };
-        if in_place && let Poll::Ready(ended) = poll_in_place(&mut function) {
+        if in_place && let Poll::Ready(ended) = poll_in_place(&self.session, key, &mut function) {
             return self.ended.push((key, ended));
         }
         let task = RunningTask::new(Arc::clone(&self.session), key, function);
@@ -502,6 +510,12 @@ impl<S: Transport> Driver<S> {
             && self
                 .session
                 .drive(|state| state.single_runners > 0 && state.connection.has_output())
+    }
+
+    /// A batch that was read at once is answered by one write, even if it takes
+    /// some turns.
+    fn gathers(&self, items: usize) -> bool {
+        items >= ITEMS && !self.buffer.is_empty() && self.gathered + 1 < TURNS
     }
 
     /// Writes what is queued; whether bytes were taken.

@@ -7,7 +7,7 @@ use std::time::Instant;
 use super::error::TaskFunctionError;
 use super::reader::MessageReader;
 use super::registry::{Function, Registered};
-use super::run::{drop_quietly, unless_panics};
+use super::run::{drop_quietly, unless_task_panics};
 use super::session::Session;
 use super::task::{IsBlocking, Request, RunFunction, Task, TaskContext};
 use crate::proto::{EndReason, FunctionKind, ReadOutcome, TaskKey};
@@ -48,7 +48,9 @@ impl ReadingFunction {
         };
         let message = MessageReader::new(Arc::clone(&context.session), context.key);
         let function = Arc::clone(function);
-        let function = unless_panics(|| function.read(request, message))?;
+        let function = unless_task_panics(&context.session, context.key, || {
+            function.read(request, message)
+        })?;
         Some(Self {
             registered,
             context,
@@ -67,12 +69,13 @@ impl ReadingFunction {
         let Some(function) = &mut self.function else {
             return ReadingStep::Waits;
         };
-        let polled = match unless_panics(|| function.as_mut().poll(cx)) {
+        let key = self.context.key;
+        let polled = match unless_task_panics(session, key, || function.as_mut().poll(cx)) {
             Some(Poll::Pending) => return ReadingStep::Waits,
             Some(Poll::Ready(result)) => Some(result),
             None => None,
         };
-        let dropped = unless_panics(|| self.function = None);
+        let dropped = unless_task_panics(session, key, || self.function = None);
         self.function = None;
         let result = polled.filter(|_| dropped.is_some());
         let (outcome, run_data) = self.outcome(result);
@@ -120,6 +123,8 @@ impl ReadingFunction {
         let key = self.context.key;
         let make = self.returned?.make?;
         let context = self.context;
-        Some((key, self.registered, unless_panics(|| make(context))))
+        let session = Arc::clone(&context.session);
+        let function = unless_task_panics(&session, key, || make(context));
+        Some((key, self.registered, function))
     }
 }

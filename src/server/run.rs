@@ -26,22 +26,36 @@ pub(crate) const GROUP: usize = 64;
 /// on each of its run functions gets an executor task of its own.
 const SLOW_POLL: std::time::Duration = std::time::Duration::from_millis(1);
 
-/// Runs `code`; a panic of it is logged and gives `None` (T9).
+/// Runs code of the application's that belongs to no one task; a panic of it is
+/// logged and gives `None`.
 pub(crate) fn unless_panics<R>(code: impl FnOnce() -> R) -> Option<R> {
-    match catch_unwind(AssertUnwindSafe(code)) {
-        Ok(result) => Some(result),
-        Err(panic) => {
-            let message = panic
-                .downcast_ref::<&str>()
-                .map(|text| (*text).to_owned())
-                .or_else(|| panic.downcast_ref::<String>().cloned());
-            let message = message.as_deref().unwrap_or("no message");
-            tracing::error!(panic = message, "a task's code panicked");
-            // The payload is the task's, too: its destructor may panic.
-            drop(catch_unwind(AssertUnwindSafe(|| drop(panic))));
-            None
-        }
-    }
+    caught(code)
+        .map_err(|panic| tracing::error!(%panic, "the application's code panicked"))
+        .ok()
+}
+
+/// Runs a task's code; a panic of it is logged, with whose it is, and gives `None` (T9).
+pub(crate) fn unless_task_panics<R>(
+    session: &Session,
+    key: TaskKey,
+    code: impl FnOnce() -> R,
+) -> Option<R> {
+    caught(code)
+        .map_err(|panic| session.log_panic(key, &panic))
+        .ok()
+}
+
+/// The message of a panic, if there was one.
+fn caught<R>(code: impl FnOnce() -> R) -> Result<R, String> {
+    catch_unwind(AssertUnwindSafe(code)).map_err(|panic| {
+        let message = panic
+            .downcast_ref::<&str>()
+            .map(|text| (*text).to_owned())
+            .or_else(|| panic.downcast_ref::<String>().cloned());
+        // The payload is the task's, too: its destructor may panic.
+        drop(catch_unwind(AssertUnwindSafe(|| drop(panic))));
+        message.unwrap_or_else(|| "no message".to_owned())
+    })
 }
 
 /// Drops what belongs to a task: a panicking destructor is logged, no more.
@@ -64,14 +78,24 @@ fn ended(result: Result<Response, TaskError>) -> Ended {
 }
 
 /// The first poll, in the driver's own turn.
-pub(crate) fn poll_in_place(function: &mut BoxRunFuture) -> Poll<Ended> {
-    poll_caught(function, &mut Context::from_waker(Waker::noop()))
+pub(crate) fn poll_in_place(
+    session: &Session,
+    key: TaskKey,
+    function: &mut BoxRunFuture,
+) -> Poll<Ended> {
+    let mut cx = Context::from_waker(Waker::noop());
+    poll_caught(session, key, function, &mut cx)
 }
 
 /// Polls a run function. What has ended is dropped here: its destructor is the
 /// task's code, too, and a panic of it comes before the answer (T9).
-fn poll_caught(function: &mut BoxRunFuture, cx: &mut Context<'_>) -> Poll<Ended> {
-    let polled = unless_panics(|| {
+fn poll_caught(
+    session: &Session,
+    key: TaskKey,
+    function: &mut BoxRunFuture,
+    cx: &mut Context<'_>,
+) -> Poll<Ended> {
+    let polled = unless_task_panics(session, key, || {
         let polled = function.as_mut().poll_run(cx);
         if polled.is_ready() {
             *function = Box::pin(Spent);
@@ -82,7 +106,7 @@ fn poll_caught(function: &mut BoxRunFuture, cx: &mut Context<'_>) -> Poll<Ended>
         Some(Poll::Pending) => Poll::Pending,
         Some(Poll::Ready(result)) => Poll::Ready(ended(result)),
         None => {
-            let _ = unless_panics(|| *function = Box::pin(Spent));
+            let _ = unless_task_panics(session, key, || *function = Box::pin(Spent));
             Poll::Ready(Ended::Panicked)
         }
     }
@@ -127,7 +151,7 @@ impl RunningTask {
         let Some(function) = &mut self.function else {
             return Poll::Ready(Ended::Dropped);
         };
-        let polled = poll_caught(function, cx);
+        let polled = poll_caught(&self.session, self.key, function, cx);
         if polled.is_ready() {
             self.function = None;
         }
@@ -307,7 +331,8 @@ impl BlockingTask {
         if !self.session.start_blocking(self.key) {
             return drop_quietly(function);
         }
-        let ended = unless_panics(function).map_or(Ended::Panicked, ended);
+        let ended = unless_task_panics(&self.session, self.key, function);
+        let ended = ended.map_or(Ended::Panicked, self::ended);
         self.session.finish_batch([(self.key, ended)], 0);
     }
 }

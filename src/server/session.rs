@@ -769,6 +769,17 @@ impl Session {
         drop(before);
     }
 
+    /// A task's code has panicked: the server's own fault, and no peer's.
+    pub(crate) fn log_panic(&self, key: TaskKey, panic: &str) {
+        let identity = self.state.lock().connection.ledger().identity(key);
+        let (id, code) = identity.map_or((None, None), |(id, code)| (Some(id.0), Some(code)));
+        let registered = code.and_then(|code| self.client.server.registry.find(code));
+        let name = registered.as_ref().map(|task| &*task.name);
+        let code = code.map(|code| code.0);
+        let client = &self.client.endpoints;
+        tracing::error!(parent: &self.span(), %client, task = name, code, id, panic, "task panicked");
+    }
+
     pub(crate) fn phase(&self) -> Phase {
         self.state.lock().connection.phase()
     }
