@@ -3,7 +3,8 @@
 
 use std::sync::Arc;
 
-use super::registry::{Function, Registered, Table};
+use super::registration::{Function, Registered};
+use super::registry::Table;
 use super::session::{Session, TaskRecord};
 use super::shared::ServerShared;
 use super::task::IsBlocking;

@@ -21,7 +21,7 @@ use super::admission::Desk;
 use super::bodies::Bodies;
 use super::lent::LentBuffer;
 use super::reading::{ReadingFunction, ReadingStep};
-use super::registry::{Execution, Function, Registered};
+use super::registration::{Execution, Function, Registered};
 use super::run::{
     BlockingTask, GROUP, Group, RunningTask, drop_quietly, poll_in_place, unless_task_panics,
 };

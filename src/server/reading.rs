@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use super::error::TaskFunctionError;
 use super::reader::MessageReader;
-use super::registry::{Function, Registered};
+use super::registration::{Function, Registered};
 use super::run::{drop_quietly, unless_task_panics};
 use super::session::Session;
 use super::task::{IsBlocking, Request, RunFunction, Task, TaskContext};

@@ -11,7 +11,7 @@ use futures_util::Stream;
 use futures_util::stream::FuturesUnordered;
 
 use super::error::TaskError;
-use super::registry::Registered;
+use super::registration::Registered;
 use super::response::Response;
 use super::session::{Ended, RunnerOrder, Session};
 use super::task::{BlockingFunction, BoxRunFuture, RunFuture};

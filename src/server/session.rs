@@ -19,7 +19,7 @@ use bytes::{Bytes, BytesMut};
 use super::admission::Desk;
 use super::client::ClientContext;
 use super::observe::{Event, ObservedTask, Observer};
-use super::registry::Registered;
+use super::registration::Registered;
 use super::response::{Body, Payload, Response, WholeBody};
 use super::task::RunData;
 use crate::proto::{

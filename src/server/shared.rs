@@ -30,7 +30,7 @@ impl ServerShared {
     /// The longest message that any registration takes, in bytes (E3).
     pub(crate) fn largest_message(&self) -> usize {
         let (table, _) = self.registry.table();
-        let own = |task: &Arc<super::registry::Registered>| {
+        let own = |task: &Arc<super::registration::Registered>| {
             let limit = task.registration.message_limit_bytes;
             limit.unwrap_or(self.limits.message_limit_bytes)
         };
