@@ -4,8 +4,13 @@
 //! This module is public for the project's own property tests; it is not part
 //! of the stable interface.
 
+mod calls;
 mod limits;
 mod timeouts;
 
+pub use calls::{
+    CallOutcome, CallSettings, Calls, ClientTimeouts, Expired, Finished, LostCall, Negotiation,
+    NewCall, ProtocolViolation, RequestMessage, ResponseMode, StartError, Started,
+};
 pub use limits::Limits;
 pub use timeouts::Timeouts;
