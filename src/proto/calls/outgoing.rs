@@ -237,6 +237,12 @@ impl<T> Calls<T> {
         }
     }
 
+    /// Whether a request waits for `poll_output`.
+    #[must_use]
+    pub fn has_queued_output(&self) -> bool {
+        !self.outgoing.queue.is_empty() || !self.outgoing.cancels.is_empty()
+    }
+
     /// The task whose streamed message must go on before anything else can be sent.
     #[must_use]
     pub fn wanted_piece(&self) -> Option<TaskId> {
