@@ -38,7 +38,7 @@
 //!
 //!     // The end: no new requests, and ten seconds for those under way.
 //!     let report = serving.shutdown(Duration::from_secs(10)).await;
-//!     println!("{} answered", report.counts().ok);
+//!     println!("everything was answered: {}", report.is_clean());
 //!     Ok(())
 //! }
 //! ```

@@ -4,6 +4,7 @@
 //! This module is public for the project's own property tests; it is not part
 //! of the stable interface.
 
+mod calls;
 mod connection;
 mod disconnect;
 mod ledger;
@@ -13,9 +14,13 @@ mod pace;
 mod report;
 mod timeouts;
 
+pub use calls::{
+    CallOutcome, CallSettings, Calls, ClientTimeouts, Expired, Finished, LostCall, Negotiation,
+    NewCall, ProtocolViolation, RequestMessage, ResponseMode, StartError, Started,
+};
 pub use connection::{
-    Action, Admission, BodyStep, Connection, Delivery, Finished, Found, Input, OnHalfClose,
-    Outcome, PauseReason, ReadOutcome, Reading, Retired, Settings,
+    Action, Admission, BodyStep, Connection, Delivery, Found, Input, OnHalfClose, Outcome,
+    PauseReason, ReadOutcome, Reading, Retired, Settings, TaskFinished,
 };
 pub use disconnect::{Disconnect, Phase};
 pub use ledger::{

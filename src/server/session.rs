@@ -23,8 +23,8 @@ use super::registration::Registered;
 use super::response::{Body, Payload, Response, WholeBody};
 use super::task::RunData;
 use crate::proto::{
-    Action, CancelCause, Connection, ConnectionReport, EndReason, Finished, Input, Outcome, Phase,
-    ReadOutcome, Retired, TaskEnding, TaskKey, TaskMetadata,
+    Action, CancelCause, Connection, ConnectionReport, EndReason, Input, Outcome, Phase,
+    ReadOutcome, Retired, TaskEnding, TaskFinished, TaskKey, TaskMetadata,
 };
 use crate::sync::atomic::{AtomicU64, Ordering};
 use crate::sync::{Arc, Mutex};
@@ -589,8 +589,8 @@ impl Session {
             },
         };
         match state.connection.finished(key, outcome, now) {
-            Finished::Removed(retired) => self.retire(state, retired, after),
-            Finished::Pull => {
+            TaskFinished::Removed(retired) => self.retire(state, retired, after),
+            TaskFinished::Pull => {
                 // Run data is for the time of the run function alone (T3).
                 if let Some(task) = state.connection.task_mut(key)
                     && let Some(attachments) = &mut task.attachments
@@ -606,7 +606,7 @@ impl Session {
                 }
                 return;
             }
-            Finished::Unknown => {}
+            TaskFinished::Unknown => {}
         }
         if matches!(ended, Ended::Response(Response(Payload::Body(_)))) {
             after.unwanted.push(ended);

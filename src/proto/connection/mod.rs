@@ -159,7 +159,7 @@ pub enum Outcome<'a> {
 
 /// What became of a task whose run function has ended.
 #[derive(Debug)]
-pub enum Finished<T> {
+pub enum TaskFinished<T> {
     /// It is answered, or nobody waits for it.
     Removed(Retired<T>),
     /// Its body is to be pulled; a whole one has to wait for its turn.

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use bytes::BytesMut;
 
-use super::{Action, BodyStep, Connection, Finished, Outcome, Retired};
+use super::{Action, BodyStep, Connection, Outcome, Retired, TaskFinished};
 use crate::proto::disconnect::Phase;
 use crate::proto::ledger::{AlarmStep, CancelCause, CancelStep, TaskKey};
 use crate::proto::outbox::Terminal;
@@ -23,9 +23,9 @@ impl<T> Connection<T> {
         key: TaskKey,
         outcome: Outcome<'_>,
         now: impl FnOnce() -> Instant,
-    ) -> Finished<T> {
+    ) -> TaskFinished<T> {
         let Some((id, code)) = self.ledger.identity(key) else {
-            return Finished::Unknown;
+            return TaskFinished::Unknown;
         };
         let answer = match self.ledger.function_ended(key) {
             // Stuck or orphaned: what was owed for it has been settled.
@@ -34,13 +34,13 @@ impl<T> Connection<T> {
             Some(None) => match outcome {
                 Outcome::Whole(payload) => {
                     if payload.len() > WHOLE_AT_ONCE || !self.may_begin() {
-                        return Finished::Pull;
+                        return TaskFinished::Pull;
                     }
                     self.ledger.begin_response(key);
                     self.outbox.push_ok(id, code, payload);
                     return self.removed(key, Some(TaskEnding::Ok));
                 }
-                Outcome::Body => return Finished::Pull,
+                Outcome::Body => return TaskFinished::Pull,
                 Outcome::Error(error_code) => error_code,
                 Outcome::Panicked => ErrorCode::PANICKED,
                 Outcome::Dropped => ErrorCode::CANCELLED,
@@ -54,10 +54,10 @@ impl<T> Connection<T> {
         self.removed(key, Some(TaskEnding::Error(answer)))
     }
 
-    fn removed(&mut self, key: TaskKey, ending: Option<TaskEnding>) -> Finished<T> {
+    fn removed(&mut self, key: TaskKey, ending: Option<TaskEnding>) -> TaskFinished<T> {
         match self.remove(key, ending) {
-            Some(retired) => Finished::Removed(retired),
-            None => Finished::Unknown,
+            Some(retired) => TaskFinished::Removed(retired),
+            None => TaskFinished::Unknown,
         }
     }
 
