@@ -404,6 +404,7 @@ impl Driver {
                     Ended::OnNegotiate
                 }
                 _ if connection.answered > 0 => Ended::Useful,
+                (End::Violation(violation), _) => Ended::Violated(*violation),
                 (_, loss) => Ended::Useless(loss),
             };
             let dialed = self.dialer.ended(how, now);

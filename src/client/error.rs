@@ -267,6 +267,14 @@ pub enum ConnectError {
         /// What became of it.
         loss: ConnectionLoss,
     },
+    /// The server at it broke the protocol before it had answered a call.
+    #[error("{address}: the server broke the protocol: {violation}")]
+    BrokeProtocol {
+        /// Where.
+        address: Address,
+        /// What it sent.
+        violation: ProtocolViolation,
+    },
 }
 
 /// An [`io::Error`], as far as several calls can share it.

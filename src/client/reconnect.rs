@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::connector::AnyConnector;
 use super::error::{ConnectError, ConnectionLoss};
-use crate::proto::Negotiation;
+use crate::proto::{Negotiation, ProtocolViolation};
 use crate::runtime::{Address, BoxFuture, Transport};
 
 /// How long a client pauses before it tries again: a random time up to `first`,
@@ -99,6 +99,8 @@ pub(super) enum Ended {
     Useful,
     /// The same, without having answered any; why, if it was lost.
     Useless(Option<ConnectionLoss>),
+    /// The server broke the protocol (PROTOCOL C1), having answered no call.
+    Violated(ProtocolViolation),
     /// The server closed it on Negotiate (PROTOCOL C6).
     OnNegotiate,
 }
@@ -186,6 +188,11 @@ impl Dialer {
             Ended::Useless(Some(loss)) => {
                 let address = self.address();
                 self.fail(ConnectError::LostAtOnce { address, loss }, now);
+                return self.after_failure();
+            }
+            Ended::Violated(violation) => {
+                let address = self.address();
+                self.fail(ConnectError::BrokeProtocol { address, violation }, now);
                 return self.after_failure();
             }
         }
