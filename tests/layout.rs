@@ -193,7 +193,7 @@ fn nothing_is_unsafe() {
 fn nothing_unwraps() {
     let words = [
         ".unwrap()",
-        ".expect(",
+        ".expect(\"",
         "unreachable!",
         "todo!",
         "unimplemented!",

@@ -4,29 +4,14 @@
 
 #![cfg(target_os = "linux")]
 
+mod programs;
+
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
-use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
 const GIB: usize = 1 << 30;
 const ALLOWED_KIB: u64 = 2 << 10;
-
-/// The demo server, which `cargo test` builds beside the tests; where one test
-/// alone is asked for, it is built here.
-fn demo_server() -> PathBuf {
-    let mut path: PathBuf = std::env::current_exe().expect("the test's own path");
-    path.pop();
-    path.set_file_name("examples");
-    path.push("demo_server");
-    if !path.exists() {
-        let build = Command::new(env!("CARGO"))
-            .args(["build", "--example", "demo_server"])
-            .status();
-        assert!(build.expect("cargo runs").success());
-    }
-    path
-}
 
 /// A demo server in a process of its own.
 struct DemoServer {
@@ -36,7 +21,7 @@ struct DemoServer {
 
 impl DemoServer {
     fn start() -> Self {
-        let mut process = Command::new(demo_server())
+        let mut process = Command::new(programs::example("demo_server"))
             .args([
                 "--max-message-bytes",
                 "2000000000",
