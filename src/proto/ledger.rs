@@ -73,6 +73,12 @@ pub struct Policy {
 }
 
 /// Why a task is cancelled, which decides what it is answered.
+///
+/// ```
+/// use asyncserver::{server::CancelCause, wire::ErrorCode};
+/// assert_eq!(CancelCause::Requested.error_code(), ErrorCode::CANCELLED);
+/// assert_eq!(CancelCause::Limit.error_code(), ErrorCode::DEADLINE);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CancelCause {
     /// Somebody asked for it (T10).

@@ -46,6 +46,11 @@ pub trait Timer: Send {
 /// Tokio's clock. It follows Tokio's paused time in tests.
 ///
 /// Its timers must be polled within a Tokio runtime that has its time driver enabled.
+///
+/// ```
+/// use asyncserver::{runtime::TokioClock, server::Server};
+/// let server = Server::builder().clock(TokioClock).build(); // the default
+/// ```
 #[derive(Clone, Copy, Debug, Default)]
 pub struct TokioClock;
 

@@ -5,6 +5,13 @@ use std::future::Future;
 use std::pin::Pin;
 
 /// A future on the heap.
+///
+/// ```
+/// use asyncserver::runtime::{BoxFuture, Executor};
+/// fn run_beside(executor: &dyn Executor, future: BoxFuture<'static, ()>) {
+///     executor.spawn(future);
+/// }
+/// ```
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 /// Runs futures and blocking functions beside the connections.
@@ -28,6 +35,11 @@ pub trait Executor: fmt::Debug + Send + Sync + 'static {
 }
 
 /// The Tokio runtime within which it is called.
+///
+/// ```
+/// use asyncserver::{runtime::TokioExecutor, server::Server};
+/// let server = Server::builder().executor(TokioExecutor).build(); // the default
+/// ```
 #[derive(Clone, Copy, Debug, Default)]
 pub struct TokioExecutor;
 
