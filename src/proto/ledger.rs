@@ -215,6 +215,17 @@ pub enum OrphanStep {
     Drop,
 }
 
+/// What was an entry.
+#[derive(Debug)]
+pub struct Removed<T> {
+    /// Its id.
+    pub id: TaskId,
+    /// Its code.
+    pub code: TaskCode,
+    /// What the server kept for it.
+    pub task: T,
+}
+
 /// One live task, as lists show it.
 ///
 /// ```
@@ -648,17 +659,35 @@ impl<T> Ledger<T> {
         step
     }
 
+    /// A whole result is queued at once: begins and ends the response in one
+    /// step, unless a cancel came first.
+    pub fn complete(&mut self, key: TaskKey) -> Option<Removed<T>> {
+        match self.entry(key)?.stage {
+            Stage::Running | Stage::Cooperating { .. } => self.remove(key),
+            _ => None,
+        }
+    }
+
     /// Removes the entry; whoever does has answered it.
-    pub fn remove(&mut self, key: TaskKey) -> Option<T> {
+    pub fn remove(&mut self, key: TaskKey) -> Option<Removed<T>> {
         self.entry(key)?;
-        self.set_alarm(key, None);
-        self.forget_id(key);
         let entry = self.entries.remove(key.slot as usize);
+        if let Some(at) = entry.alarm {
+            self.alarms.remove(&(at, key));
+        }
+        if !matches!(entry.stage, Stage::Stuck | Stage::Orphaned) {
+            self.unlink_turn(entry.turn);
+            self.forget_index(entry.id, key.slot);
+        }
         self.held_bytes -= entry.held_bytes;
         if self.entries.is_empty() {
             self.shrink();
         }
-        Some(entry.task)
+        Some(Removed {
+            id: entry.id,
+            code: entry.code,
+            task: entry.task,
+        })
     }
 
     /// After a burst an idle connection must not keep tables for 1,024 tasks.
@@ -680,8 +709,11 @@ impl<T> Ledger<T> {
 
     fn forget_id(&mut self, key: TaskKey) {
         self.unlink(key.slot);
-        let id = self.entries[key.slot as usize].id;
-        if let Ok(found) = self.index.find_entry(hash(id), |slot| *slot == key.slot) {
+        self.forget_index(self.entries[key.slot as usize].id, key.slot);
+    }
+
+    fn forget_index(&mut self, id: TaskId, slot: u32) {
+        if let Ok(found) = self.index.find_entry(hash(id), |other| *other == slot) {
             found.remove();
         }
     }
@@ -736,10 +768,15 @@ impl<T> Ledger<T> {
 
     fn unlink(&mut self, slot: u32) {
         let turn = self.entries[slot as usize].turn;
+        self.entries[slot as usize].turn.linked = false;
+        self.unlink_turn(turn);
+    }
+
+    /// Closes the list over an entry that has left it, or that never was in it.
+    fn unlink_turn(&mut self, turn: Turn) {
         if !turn.linked {
             return;
         }
-        self.entries[slot as usize].turn.linked = false;
         match self.entries.get_mut(turn.previous as usize) {
             Some(entry) => entry.turn.next = turn.next,
             None => self.first = turn.next,

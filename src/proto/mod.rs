@@ -25,7 +25,7 @@ pub use connection::{
 pub use disconnect::{Disconnect, Phase};
 pub use ledger::{
     AlarmStep, CancelCause, CancelStep, FunctionKind, Ledger, OnCancel, OrphanStep, Policy,
-    TaskKey, TaskMetadata, TaskState,
+    Removed, TaskKey, TaskMetadata, TaskState,
 };
 pub use limits::Limits;
 pub use outbox::{Outbox, Terminal};

@@ -128,19 +128,29 @@ impl RequestDecoder {
     }
 
     fn next_header(&mut self, buffer: &[u8], at: &mut usize) -> Option<RequestHeader> {
+        // Nearly every header lies whole in the buffer.
+        if self.header_len == 0
+            && let Some(&header) = buffer[*at..].first_chunk()
+        {
+            self.header_len = HEADER;
+            self.offset = HEADER as u64;
+            *at += HEADER;
+            return Some(self.header_of(header));
+        }
         let take = (HEADER - self.header_len).min(buffer.len() - *at);
         self.header[self.header_len..self.header_len + take]
             .copy_from_slice(&buffer[*at..*at + take]);
         self.header_len += take;
         self.offset += take as u64;
         *at += take;
-        (self.header_len == HEADER).then(|| {
-            let [code, id @ ..] = self.header;
-            RequestHeader {
-                code: TaskCode(code),
-                id: TaskId(self.order.decode_u32(id)),
-            }
-        })
+        (self.header_len == HEADER).then(|| self.header_of(self.header))
+    }
+
+    fn header_of(&self, [code, id @ ..]: [u8; HEADER]) -> RequestHeader {
+        RequestHeader {
+            code: TaskCode(code),
+            id: TaskId(self.order.decode_u32(id)),
+        }
     }
 
     /// Goes on at the start of the next request: the caller has found the end

@@ -12,7 +12,7 @@ use std::time::Instant;
 use bytes::{Bytes, BytesMut};
 
 use super::disconnect::{Disconnect, Phase};
-use super::ledger::{FunctionKind, Ledger, Policy, TaskKey};
+use super::ledger::{FunctionKind, Ledger, Policy, Removed, TaskKey};
 use super::outbox::Outbox;
 use super::pace::Pace;
 use super::report::{
@@ -180,6 +180,18 @@ pub struct Retired<T> {
     pub ending: Option<TaskEnding>,
     /// What the server kept for it.
     pub task: T,
+}
+
+impl<T> Retired<T> {
+    fn new(removed: Removed<T>, ending: Option<TaskEnding>) -> Self {
+        let Removed { id, code, task } = removed;
+        Self {
+            id,
+            code,
+            ending,
+            task,
+        }
+    }
 }
 
 /// A step of a body that is being pulled.

@@ -24,6 +24,14 @@ impl<T> Connection<T> {
         outcome: Outcome<'_>,
         now: impl FnOnce() -> Instant,
     ) -> TaskFinished<T> {
+        if let Outcome::Whole(payload) = outcome
+            && payload.len() <= WHOLE_AT_ONCE
+            && self.may_begin()
+            && let Some(removed) = self.ledger.complete(key)
+        {
+            self.outbox.push_ok(removed.id, removed.code, payload);
+            return TaskFinished::Removed(Retired::new(removed, Some(TaskEnding::Ok)));
+        }
         let Some((id, code)) = self.ledger.identity(key) else {
             return TaskFinished::Unknown;
         };
@@ -32,15 +40,8 @@ impl<T> Connection<T> {
             None => return self.removed(key, None),
             Some(Some(cause)) => cause.error_code(),
             Some(None) => match outcome {
-                Outcome::Whole(payload) => {
-                    if payload.len() > WHOLE_AT_ONCE || !self.may_begin() {
-                        return TaskFinished::Pull;
-                    }
-                    self.ledger.begin_response(key);
-                    self.outbox.push_ok(id, code, payload);
-                    return self.removed(key, Some(TaskEnding::Ok));
-                }
-                Outcome::Body => return TaskFinished::Pull,
+                // It could not be queued at once.
+                Outcome::Whole(_) | Outcome::Body => return TaskFinished::Pull,
                 Outcome::Error(error_code) => error_code,
                 Outcome::Panicked => ErrorCode::PANICKED,
                 Outcome::Dropped => ErrorCode::CANCELLED,
@@ -65,13 +66,7 @@ impl<T> Connection<T> {
         if !self.body_deadlines.is_empty() {
             self.body_deadlines.remove(&key);
         }
-        let (id, code) = self.ledger.identity(key)?;
-        Some(Retired {
-            id,
-            code,
-            ending,
-            task: self.ledger.remove(key)?,
-        })
+        Some(Retired::new(self.ledger.remove(key)?, ending))
     }
 
     pub(super) fn retire(&mut self, key: TaskKey, ending: Option<TaskEnding>) {
