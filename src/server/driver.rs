@@ -482,6 +482,7 @@ impl<S: Transport> Driver<S> {
                 executor.spawn(Box::pin(single));
                 continue;
             }
+            let task = task.in_group();
             match &mut group {
                 Some((same, members))
                     if Arc::ptr_eq(same, &registered) && members.len() < GROUP =>

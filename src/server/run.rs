@@ -121,14 +121,26 @@ impl RunFuture for Spent {
     }
 }
 
+/// Who looks for orders to a run function.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Watch {
+    /// It does so itself.
+    Itself,
+    /// Its group, for all its members under one lock.
+    Group,
+}
+
 /// A run function that is a future, wherever it is polled.
 pub(crate) struct RunningTask {
     session: Arc<Session>,
     key: TaskKey,
     function: Option<BoxRunFuture>,
+    watch: Watch,
+    /// What its group was told for it.
+    order: RunnerOrder,
     /// The orders that were given up to the last look; `None`: never looked.
     seen_orders: Option<u64>,
-    /// The waker with which the session was left.
+    /// The waker of its last poll, or the one that was left with the session.
     waker: Option<Waker>,
     /// Ends the grace once the connection cannot any more.
     grace: Option<(std::time::Instant, Box<dyn Timer>)>,
@@ -140,10 +152,31 @@ impl RunningTask {
             session,
             key,
             function: Some(function),
+            watch: Watch::Itself,
+            order: RunnerOrder::GoOn,
             seen_orders: None,
             waker: None,
             grace: None,
         }
+    }
+
+    /// From now on its group looks for orders.
+    pub(crate) fn in_group(mut self) -> Self {
+        self.watch = Watch::Group;
+        self
+    }
+
+    pub(crate) const fn key(&self) -> TaskKey {
+        self.key
+    }
+
+    /// Its group was told this for it; returns whom to wake with the news.
+    pub(crate) fn give_order(&mut self, order: RunnerOrder) -> Option<Waker> {
+        if self.order == order {
+            return None;
+        }
+        self.order = order;
+        self.waker.clone()
     }
 
     /// Polls the function; it is gone once it has ended.
@@ -160,16 +193,18 @@ impl RunningTask {
 
     /// Looks for orders, if there can be new ones.
     fn order(&mut self, cx: &Context<'_>) -> RunnerOrder {
+        let same_waker = is_same(self.waker.as_ref(), cx);
+        if !same_waker {
+            self.waker = Some(cx.waker().clone());
+        }
+        if self.watch == Watch::Group {
+            return self.order;
+        }
         let orders = self.session.orders();
-        let same_waker = self
-            .waker
-            .as_ref()
-            .is_some_and(|last| last.will_wake(cx.waker()));
         if self.seen_orders == Some(orders) && same_waker {
             return RunnerOrder::GoOn;
         }
         self.seen_orders = Some(orders);
-        self.waker = Some(cx.waker().clone());
         self.session.runner_order(self.key, cx.waker())
     }
 
@@ -223,11 +258,19 @@ impl Drop for RunningTask {
     }
 }
 
+fn is_same(last: Option<&Waker>, cx: &Context<'_>) -> bool {
+    last.is_some_and(|last| last.will_wake(cx.waker()))
+}
+
 /// Some run functions that share one executor task: they are polled as they are
-/// woken, and what has ended is committed under one lock.
+/// woken; what has ended is committed, and orders are looked for, under one lock.
 pub(crate) struct Group {
     session: Arc<Session>,
     members: FuturesUnordered<RunningTask>,
+    /// Under which the session knows its waker; `None`: its member looks by itself.
+    id: Option<u64>,
+    seen_orders: Option<u64>,
+    waker: Option<Waker>,
     /// Of what they all are; `None`: of several codes.
     registered: Option<Arc<Registered>>,
     /// Counted in the session's single runners.
@@ -241,8 +284,11 @@ impl Group {
         registered: Option<Arc<Registered>>,
     ) -> Self {
         Self {
+            id: Some(session.next_group_id()),
             session,
             members,
+            seen_orders: None,
+            waker: None,
             registered,
             is_single: false,
         }
@@ -256,8 +302,33 @@ impl Group {
         Self {
             session,
             members,
+            id: None,
+            seen_orders: None,
+            waker: None,
             registered: None,
             is_single: true,
+        }
+    }
+
+    /// Passes orders on to its members, if there can be new ones.
+    fn pass_orders_on(&mut self, cx: &Context<'_>) {
+        let Some(id) = self.id else {
+            return;
+        };
+        let orders = self.session.orders();
+        if self.seen_orders == Some(orders) && is_same(self.waker.as_ref(), cx) {
+            return;
+        }
+        self.seen_orders = Some(orders);
+        self.waker = Some(cx.waker().clone());
+        let session = Arc::clone(&self.session);
+        let members = self
+            .members
+            .iter_mut()
+            .filter(|member| member.watch == Watch::Group);
+        // Those who have an order are woken once the lock has been released.
+        for waker in session.group_orders(id, cx.waker(), members) {
+            waker.wake();
         }
     }
 
@@ -280,6 +351,7 @@ impl Future for Group {
             .registered
             .is_some()
             .then(|| this.session.client.server.clock.now());
+        this.pass_orders_on(cx);
         let mut batch = Vec::new();
         let polled = loop {
             match Pin::new(&mut this.members).poll_next(cx) {
@@ -303,6 +375,9 @@ impl Drop for Group {
     fn drop(&mut self) {
         if self.is_single {
             self.session.drive(|state| state.single_runners -= 1);
+        }
+        if let Some(id) = self.id {
+            self.session.forget_group(id);
         }
     }
 }

@@ -9,7 +9,7 @@
 //! 4. A run function learns of its cancel under the lock, before it registers
 //!    its waker: none is lost between the two.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::task::{Poll, Waker};
 use std::time::{Duration, Instant};
@@ -21,6 +21,7 @@ use super::client::ClientContext;
 use super::observe::{Event, ObservedTask, Observer};
 use super::registration::Registered;
 use super::response::{Body, Payload, Response, WholeBody};
+use super::run::RunningTask;
 use super::task::RunData;
 use crate::proto::{
     Action, CancelCause, Connection, ConnectionReport, EndReason, Input, Outcome, Phase,
@@ -144,6 +145,8 @@ pub(crate) struct State {
     /// Places of L6 that ended tasks left, for the next ones of the same turn:
     /// given back before what they answered is written.
     spare_places: usize,
+    /// The wakers of groups of run functions, until there is an order for any of them.
+    groups: BTreeMap<u64, Waker>,
     /// Run functions that have an executor task each: while some are under
     /// way, a write waits for them one turn.
     pub(crate) single_runners: usize,
@@ -172,6 +175,7 @@ pub(crate) struct Session {
     state: Mutex<State>,
     /// Counts orders to run functions, which look for one without the lock.
     orders: AtomicU64,
+    next_group: AtomicU64,
     pub(crate) client: ClientContext,
 }
 
@@ -192,6 +196,7 @@ impl Session {
                 held_bytes: 0,
                 counted_held: 0,
                 spare_places: 0,
+                groups: BTreeMap::new(),
                 single_runners: 0,
                 observe_tasks: false,
                 observer_is_silent: observer.is_silent(),
@@ -199,6 +204,7 @@ impl Session {
                 span,
             }),
             orders: AtomicU64::new(0),
+            next_group: AtomicU64::new(0),
             client,
         }
     }
@@ -324,7 +330,12 @@ impl Session {
         attachments.order = order;
         attachments.is_told = true;
         after.wakers.append(&mut attachments.listeners);
-        after.wakers.extend(attachments.runner.take());
+        match attachments.runner.take() {
+            Some(runner) => after.wakers.push(runner),
+            None => after
+                .wakers
+                .extend(std::mem::take(&mut state.groups).into_values()),
+        }
         self.orders.fetch_add(1, Ordering::Release);
     }
 
@@ -627,6 +638,37 @@ impl Session {
         let attachments = task.attach();
         attachments.runner = Some(waker.clone());
         attachments.order
+    }
+
+    /// A name for a group of run functions.
+    pub(crate) fn next_group_id(&self) -> u64 {
+        self.next_group.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Tells a group's members what they have to do, and keeps the group's
+    /// waker for news. Returns the members to wake.
+    pub(crate) fn group_orders<'a>(
+        &self,
+        group: u64,
+        waker: &Waker,
+        members: impl Iterator<Item = &'a mut RunningTask>,
+    ) -> Vec<Waker> {
+        let mut state = self.state.lock();
+        state.groups.insert(group, waker.clone());
+        members
+            .filter_map(|member| {
+                let order = match state.connection.ledger().task(member.key()) {
+                    Some(task) => task.attachments.as_ref().map(|some| some.order),
+                    None => Some(RunnerOrder::Drop),
+                };
+                member.give_order(order.unwrap_or_default())
+            })
+            .collect()
+    }
+
+    pub(crate) fn forget_group(&self, group: u64) {
+        let waker = self.state.lock().groups.remove(&group);
+        drop(waker);
     }
 
     /// A thread got to a blocking function: whether it shall run.
