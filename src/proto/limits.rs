@@ -54,3 +54,18 @@ impl Default for Limits {
         }
     }
 }
+
+/// What a rule of section 7 limits, for logs.
+pub(crate) fn limit_words(rule: &str) -> &'static str {
+    match rule {
+        "L4" => "bytes of one message",
+        "L5" => "tasks in flight of the connection",
+        "L6" => "tasks of the server",
+        "L7" => "unsent bytes",
+        "L14" => "time in which a task function neither reads nor returns",
+        "L15" => "time for a body's next bytes",
+        "L16" => "held message bytes",
+        "N9" => "tasks in flight of the registration",
+        _ => "a limit",
+    }
+}

@@ -19,8 +19,9 @@ pub use calls::{
     NewCall, ProtocolViolation, RequestMessage, ResponseMode, StartError, Started,
 };
 pub use connection::{
-    Action, Admission, BodyStep, Connection, Delivery, Found, Input, OnHalfClose, Outcome,
-    PauseReason, ReadOutcome, Reading, Retired, Settings, TaskFinished,
+    Action, Admission, BodyStep, Connection, Delivery, ErrorAnswer, ErrorAnswers, Found, Input,
+    OnHalfClose, Outcome, PauseReason, ReadOutcome, Reading, Retired, Settings, TaskFinished,
+    Watching,
 };
 pub use disconnect::{Disconnect, Phase};
 pub use ledger::{
@@ -28,6 +29,7 @@ pub use ledger::{
     Removed, TaskKey, TaskMetadata, TaskState,
 };
 pub use limits::Limits;
+pub(crate) use limits::limit_words;
 pub use outbox::{Outbox, Terminal};
 pub use pace::{Credit, Exhausted, Pace};
 pub use report::{

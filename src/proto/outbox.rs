@@ -148,13 +148,25 @@ impl Outbox {
 
     /// Queues a failure.
     pub fn push_error(&mut self, id: TaskId, code: TaskCode, error_code: ErrorCode) {
-        let terminal = if error_code == ErrorCode::CANCELLED {
+        self.push_own_error(id, code, error_code, error_code);
+    }
+
+    /// Queues one of the library's errors, sent as `answer` (N9), and counted
+    /// as what it is.
+    pub fn push_own_error(
+        &mut self,
+        id: TaskId,
+        code: TaskCode,
+        error: ErrorCode,
+        answer: ErrorCode,
+    ) {
+        let terminal = if error == ErrorCode::CANCELLED {
             Terminal::Cancelled
         } else {
             Terminal::Error
         };
         self.push(id, code, Kind::Terminal(terminal), |order, into| {
-            Response::Error(id, error_code).encode(order, into);
+            Response::Error(id, answer).encode(order, into);
         });
     }
 

@@ -93,9 +93,10 @@ impl Credit {
     #[must_use]
     pub fn exhausted(&self, now: Instant) -> Option<Exhausted> {
         self.deadline().filter(|deadline| *deadline <= now)?;
+        // What stopped for a whole limit has stopped.
         let recent = self
             .last_moved
-            .is_some_and(|moved| now.saturating_duration_since(moved) <= self.limit);
+            .is_some_and(|moved| now.saturating_duration_since(moved) < self.limit);
         Some(if recent {
             Exhausted::TooSlow
         } else {

@@ -93,6 +93,20 @@ pub enum EndReason {
         /// The error's own words.
         error: Box<str>,
     },
+    /// A request would have been answered with one of the library's errors, in
+    /// the place of which the application wants the connection closed (N9).
+    #[error(
+        "run function error: task {id} (task code {code}) would be answered with error {error}, \
+         for which the application closes the connection"
+    )]
+    Unanswered {
+        /// The task's id.
+        id: TaskId,
+        /// Its code.
+        code: TaskCode,
+        /// The error.
+        error: ErrorCode,
+    },
     /// A run function returned an error without a code (T8).
     #[error("run function error: task {id} (task code {code}): {error}")]
     RunFunction {
@@ -248,6 +262,8 @@ pub struct ConnectionReport {
     pub interrupted: Vec<InterruptedTask>,
     /// Tasks that were stuck when the connection ended.
     pub stuck: Vec<StuckTask>,
+    /// Panics of the tasks' code (T9), those of tasks without an answer too.
+    pub panics: u64,
     /// Bytes that came from the client.
     pub bytes_read: u64,
     /// Bytes that the transport took.
@@ -267,6 +283,7 @@ impl ConnectionReport {
             counts: RequestCounts::default(),
             interrupted: Vec::new(),
             stuck: Vec::new(),
+            panics: 0,
             bytes_read: 0,
             bytes_written: 0,
             deadline_reached: false,

@@ -46,7 +46,7 @@ impl Desk {
     /// The registration that the task's header found.
     pub(crate) fn registered(
         &self,
-        session: &Arc<Session>,
+        session: &Session,
         key: TaskKey,
         code: TaskCode,
     ) -> Option<Arc<Registered>> {
@@ -83,19 +83,22 @@ impl Admission<TaskRecord> for Desk {
         })
     }
 
-    fn take_places(&mut self, task: &mut TaskRecord) -> bool {
+    fn take_places(&mut self, task: &mut TaskRecord) -> Result<(), &'static str> {
         let places = &self.server.places;
-        if places.held_bytes.is_full() || !task.registered.enter() {
-            return false;
+        if places.held_bytes.is_full() {
+            return Err("L16");
+        }
+        if !task.registered.enter() {
+            return Err("N9");
         }
         if self.spare_places > 0 {
             self.spare_places -= 1;
         } else if !places.tasks.take() {
             task.registered.leave();
-            return false;
+            return Err("L6");
         }
         task.has_places = true;
-        true
+        Ok(())
     }
 
     fn largest_message(&self) -> usize {

@@ -1,7 +1,6 @@
 //! The bodies of one connection that are being produced: one has the wire, up
 //! to sixteen others are produced ahead of their turn (PROTOCOL T7, N8, L7).
 
-use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
@@ -72,12 +71,7 @@ impl Bodies {
 
     /// One turn: moves up to 64 KiB of the body that has the wire, and produces
     /// others ahead. Whether anything moved.
-    pub(crate) fn pull(
-        &mut self,
-        session: &Arc<Session>,
-        cx: &mut Context<'_>,
-        now: Instant,
-    ) -> bool {
+    pub(crate) fn pull(&mut self, session: &Session, cx: &mut Context<'_>, now: Instant) -> bool {
         if self.bodies.is_empty() || !session.drive(|state| state.connection.wants_bodies()) {
             self.nothing_wanted(session, now);
             return false;
@@ -99,18 +93,13 @@ impl Bodies {
     }
 
     /// L15 counts only while bytes are wanted.
-    fn nothing_wanted(&self, session: &Arc<Session>, now: Instant) {
+    fn nothing_wanted(&self, session: &Session, now: Instant) {
         for pulled in &self.bodies {
             session.drive(|state| state.connection.body(pulled.key, BodyStep::NotWaiting, now));
         }
     }
 
-    fn produce_ahead(
-        &mut self,
-        session: &Arc<Session>,
-        cx: &mut Context<'_>,
-        now: Instant,
-    ) -> bool {
+    fn produce_ahead(&mut self, session: &Session, cx: &mut Context<'_>, now: Instant) -> bool {
         let mut moved = false;
         let mut places = 0..AHEAD;
         let mut at = 0;
@@ -136,7 +125,7 @@ impl Bodies {
 
     /// The body whose response is under way; if there is none, the first one
     /// that is ready takes its turn.
-    fn with_the_wire(&mut self, session: &Arc<Session>) -> Option<usize> {
+    fn with_the_wire(&mut self, session: &Session) -> Option<usize> {
         if let Some(place) = self.bodies.iter().position(|pulled| pulled.has_begun) {
             return Some(place);
         }
@@ -151,7 +140,7 @@ impl Bodies {
     fn send(
         &mut self,
         place: usize,
-        session: &Arc<Session>,
+        session: &Session,
         cx: &mut Context<'_>,
         now: Instant,
         budget: &mut usize,
@@ -199,7 +188,7 @@ impl Pulled {
     fn produce(
         &mut self,
         enough: usize,
-        session: &Arc<Session>,
+        session: &Session,
         cx: &mut Context<'_>,
         now: Instant,
     ) -> Step {

@@ -68,7 +68,7 @@ enum Turn {
 }
 
 pub(crate) struct Driver<S> {
-    session: Arc<Session>,
+    session: Session,
     transport: S,
     desk: Desk,
     buffer: LentBuffer,
@@ -99,11 +99,11 @@ pub(crate) struct Driver<S> {
 
 impl<S: Transport> Driver<S> {
     pub(crate) fn new(
-        session: Arc<Session>,
+        session: Session,
         transport: S,
         context: Option<tokio_util::sync::CancellationToken>,
     ) -> Self {
-        let server = Arc::clone(&session.client.server);
+        let server = Arc::clone(&session.client().server);
         Self {
             timer: server.clock.timer(),
             desk: Desk::new(server),
@@ -130,7 +130,7 @@ impl<S: Transport> Driver<S> {
     }
 
     fn turn(&mut self, cx: &mut Context<'_>) -> Turn {
-        let now = self.session.client.server.clock.now();
+        let now = self.session.client().server.clock.now();
         (self.read_side, self.write_side) = (Side::MayGoOn, Side::MayGoOn);
         self.desk.refresh();
         self.poll_context(cx, now);
@@ -229,7 +229,7 @@ impl<S: Transport> Driver<S> {
             && context.as_mut().poll(cx).is_ready()
         {
             self.context = None;
-            let grace = self.session.client.server.timeouts.grace;
+            let grace = self.session.client().server.timeouts.grace;
             self.session.disconnect(grace, now);
         }
     }
@@ -373,7 +373,7 @@ impl<S: Transport> Driver<S> {
 
     fn context(&self, key: TaskKey, header: RequestHeader) -> TaskContext {
         TaskContext {
-            session: Arc::clone(&self.session),
+            session: self.session.clone(),
             key,
             id: header.id,
         }
@@ -397,8 +397,8 @@ impl<S: Transport> Driver<S> {
         let mut function = match function {
             RunFunction::Future(future) => future,
             RunFunction::Blocking(function) => {
-                let task = BlockingTask::new(Arc::clone(&self.session), key, function);
-                let executor = &self.session.client.server.executor;
+                let task = BlockingTask::new(self.session.clone(), key, function);
+                let executor = &self.session.client().server.executor;
                 return executor.spawn_blocking(Box::new(move || task.run()));
             }
         };
@@ -411,7 +411,7 @@ impl<S: Transport> Driver<S> {
         if in_place && let Poll::Ready(ended) = poll_in_place(&self.session, key, &mut function) {
             return self.ended.push((key, ended));
         }
-        let task = RunningTask::new(Arc::clone(&self.session), key, function);
+        let task = RunningTask::new(self.session.clone(), key, function);
         if execution == Execution::Local {
             self.local.push(task);
         } else {
@@ -468,17 +468,17 @@ impl<S: Transport> Driver<S> {
         if self.pending.is_empty() {
             return;
         }
-        let executor = Arc::clone(&self.session.client.server.executor);
+        let executor = Arc::clone(&self.session.client().server.executor);
         let mut group: Option<(Arc<Registered>, FuturesUnordered<RunningTask>)> = None;
-        let spawn = |session: &Arc<Session>, registered, members| {
-            let group = Group::new(Arc::clone(session), members, Some(registered));
+        let spawn = |session: &Session, registered, members| {
+            let group = Group::new(session.clone(), members, Some(registered));
             executor.spawn(Box::pin(group));
         };
         for (registered, task) in self.pending.drain(..) {
             let alone = registered.registration.execution == Execution::Spawn
                 || registered.is_slow.load(Ordering::Relaxed);
             if alone {
-                let single = Group::single(Arc::clone(&self.session), task);
+                let single = Group::single(self.session.clone(), task);
                 executor.spawn(Box::pin(single));
                 continue;
             }
@@ -592,7 +592,7 @@ fn may_take(reading: Reading) -> bool {
 impl<S> Driver<S> {
     /// Whatever ends the connection, its future's drop included (D5).
     fn leave(&mut self) -> ConnectionReport {
-        let now = self.session.client.server.clock.now();
+        let now = self.session.client().server.clock.now();
         self.session.close(now);
         self.bodies.drop_all();
         if let Some(reading) = self.reading.take() {
@@ -604,8 +604,8 @@ impl<S> Driver<S> {
         if !self.local.is_empty() {
             // A cooperating function keeps its grace, on the executor (T10).
             let members = std::mem::take(&mut self.local);
-            let group = Group::new(Arc::clone(&self.session), members, None);
-            self.session.client.server.executor.spawn(Box::pin(group));
+            let group = Group::new(self.session.clone(), members, None);
+            self.session.client().server.executor.spawn(Box::pin(group));
         }
         for (key, ended) in self.ended.drain(..) {
             self.session.finish_batch([(key, ended)], 0);

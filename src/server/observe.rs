@@ -5,6 +5,7 @@ use std::fmt;
 
 use super::handle::ClientHandle;
 use crate::proto::{CancelCause, ConnectionReport, TaskEnding};
+use crate::runtime::Endpoints;
 use crate::wire::{TaskCode, TaskId};
 
 /// The task that an event is about.
@@ -45,13 +46,21 @@ pub trait Observer: fmt::Debug + Send + Sync + 'static {
     fn is_silent(&self) -> bool {
         false
     }
-    /// Whether the five task events below are wanted; asked once a turn of a connection.
+    /// Whether the first four of the task events below are wanted (accepted,
+    /// started, cancelled, finished); asked once a turn of a connection. The
+    /// others come in any case.
     fn wants_task_events(&self) -> bool {
         false
     }
-    /// A connection was taken, its handshake done.
-    fn connection_opened(&self, _client: &ClientHandle) {}
-    /// A request was accepted (PROTOCOL T3) and its run function is about to start.
+    /// A connection was taken; its handshake comes next. Told to the server's observer.
+    fn connection_opened(&self, _endpoints: &Endpoints) {}
+    /// The handshake is done, and requests are read from now on. Every such
+    /// connection is told of once more, by `connection_closed`; the others by
+    /// `connection_refused`.
+    fn handshake_done(&self, _client: &ClientHandle) {}
+    /// A request, of any code, was accepted (PROTOCOL T3).
+    fn request_accepted(&self, _client: &ClientHandle, _request: ObservedTask) {}
+    /// A run function is about to start.
     fn task_started(&self, _client: &ClientHandle, _task: ObservedTask) {}
     /// A task was cancelled, or overran a limit.
     fn task_cancelled(&self, _client: &ClientHandle, _task: ObservedTask, _cause: CancelCause) {}
@@ -62,12 +71,7 @@ pub trait Observer: fmt::Debug + Send + Sync + 'static {
     /// A limit of PROTOCOL section 7 was reached, by the name of its rule.
     fn limit_reached(&self, _client: &ClientHandle, _rule: &'static str) {}
     /// A connection was refused before it had a client (PROTOCOL L8, L9).
-    fn connection_refused(
-        &self,
-        _endpoints: &crate::runtime::Endpoints,
-        _report: &ConnectionReport,
-    ) {
-    }
+    fn connection_refused(&self, _endpoints: &Endpoints, _report: &ConnectionReport) {}
     /// A connection has ended.
     fn connection_closed(&self, _client: &ClientHandle, _report: &ConnectionReport) {}
 }
@@ -85,6 +89,7 @@ impl Observer for Unobserved {
 /// An event on its way out of a lock.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Event {
+    Accepted(ObservedTask),
     Started(ObservedTask),
     Cancelled(ObservedTask, CancelCause),
     Finished(ObservedTask, TaskEnding),
@@ -95,6 +100,7 @@ pub(crate) enum Event {
 impl Event {
     pub(crate) fn tell(self, observer: &dyn Observer, client: &ClientHandle) {
         match self {
+            Self::Accepted(task) => observer.request_accepted(client, task),
             Self::Started(task) => observer.task_started(client, task),
             Self::Cancelled(task, cause) => observer.task_cancelled(client, task, cause),
             Self::Finished(task, ending) => observer.task_finished(client, task, ending),

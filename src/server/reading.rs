@@ -46,7 +46,7 @@ impl ReadingFunction {
             context: context.clone(),
             code: header.code,
         };
-        let message = MessageReader::new(Arc::clone(&context.session), context.key);
+        let message = MessageReader::new(context.session.clone(), context.key);
         let function = Arc::clone(function);
         let function = unless_task_panics(&context.session, context.key, || {
             function.read(request, message)
@@ -62,7 +62,7 @@ impl ReadingFunction {
 
     pub(crate) fn poll(
         &mut self,
-        session: &Arc<Session>,
+        session: &Session,
         cx: &mut Context<'_>,
         now: Instant,
     ) -> ReadingStep {
@@ -123,7 +123,7 @@ impl ReadingFunction {
         let key = self.context.key;
         let make = self.returned?.make?;
         let context = self.context;
-        let session = Arc::clone(&context.session);
+        let session = context.session.clone();
         let function = unless_task_panics(&session, key, || make(context));
         Some((key, self.registered, function))
     }

@@ -27,7 +27,7 @@ pub(crate) struct Registry {
     table: Mutex<Table>,
     /// Counts changes of the table, so that a connection looks for one without a lock.
     version: AtomicU64,
-    clients: Mutex<BTreeMap<ClientId, Arc<Session>>>,
+    clients: Mutex<BTreeMap<ClientId, Session>>,
     next_client: AtomicU64,
     drains: Mutex<Drains>,
 }
@@ -96,7 +96,7 @@ impl Registry {
         self.next_client.fetch_add(1, Ordering::Relaxed)
     }
 
-    pub(crate) fn add_client(&self, id: ClientId, session: Arc<Session>) {
+    pub(crate) fn add_client(&self, id: ClientId, session: Session) {
         self.clients.lock().insert(id, session);
     }
 
@@ -106,7 +106,7 @@ impl Registry {
     }
 
     /// Every client, oldest first.
-    pub(crate) fn clients(&self) -> Vec<Arc<Session>> {
+    pub(crate) fn clients(&self) -> Vec<Session> {
         self.clients.lock().values().cloned().collect()
     }
 

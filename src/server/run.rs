@@ -132,7 +132,7 @@ enum Watch {
 
 /// A run function that is a future, wherever it is polled.
 pub(crate) struct RunningTask {
-    session: Arc<Session>,
+    session: Session,
     key: TaskKey,
     function: Option<BoxRunFuture>,
     watch: Watch,
@@ -147,7 +147,7 @@ pub(crate) struct RunningTask {
 }
 
 impl RunningTask {
-    pub(crate) fn new(session: Arc<Session>, key: TaskKey, function: BoxRunFuture) -> Self {
+    pub(crate) fn new(session: Session, key: TaskKey, function: BoxRunFuture) -> Self {
         Self {
             session,
             key,
@@ -231,7 +231,7 @@ impl Future for RunningTask {
                 return Poll::Ready((this.key, Ended::Dropped));
             }
             RunnerOrder::DropAt(end) => {
-                let clock = &this.session.client.server.clock;
+                let clock = &this.session.client().server.clock;
                 this.grace.get_or_insert_with(|| (end, clock.timer())).0 = end;
             }
         }
@@ -265,7 +265,7 @@ fn is_same(last: Option<&Waker>, cx: &Context<'_>) -> bool {
 /// Some run functions that share one executor task: they are polled as they are
 /// woken; what has ended is committed, and orders are looked for, under one lock.
 pub(crate) struct Group {
-    session: Arc<Session>,
+    session: Session,
     members: FuturesUnordered<RunningTask>,
     /// Under which the session knows its waker; `None`: its member looks by itself.
     id: Option<u64>,
@@ -279,7 +279,7 @@ pub(crate) struct Group {
 
 impl Group {
     pub(crate) fn new(
-        session: Arc<Session>,
+        session: Session,
         members: FuturesUnordered<RunningTask>,
         registered: Option<Arc<Registered>>,
     ) -> Self {
@@ -295,7 +295,7 @@ impl Group {
     }
 
     /// One run function, in an executor task of its own.
-    pub(crate) fn single(session: Arc<Session>, member: RunningTask) -> Self {
+    pub(crate) fn single(session: Session, member: RunningTask) -> Self {
         session.drive(|state| state.single_runners += 1);
         let members = FuturesUnordered::new();
         members.push(member);
@@ -321,7 +321,7 @@ impl Group {
         }
         self.seen_orders = Some(orders);
         self.waker = Some(cx.waker().clone());
-        let session = Arc::clone(&self.session);
+        let session = self.session.clone();
         let members = self
             .members
             .iter_mut()
@@ -334,7 +334,7 @@ impl Group {
 
     fn note_slowness(&self, began: std::time::Instant) {
         if let Some(registered) = &self.registered {
-            let took = self.session.client.server.clock.now() - began;
+            let took = self.session.client().server.clock.now() - began;
             if took > SLOW_POLL {
                 registered.is_slow.store(true, Ordering::Relaxed);
             }
@@ -350,7 +350,7 @@ impl Future for Group {
         let began = this
             .registered
             .is_some()
-            .then(|| this.session.client.server.clock.now());
+            .then(|| this.session.client().server.clock.now());
         this.pass_orders_on(cx);
         let mut batch = Vec::new();
         let polled = loop {
@@ -384,13 +384,13 @@ impl Drop for Group {
 
 /// A run function on its way to a thread.
 pub(crate) struct BlockingTask {
-    session: Arc<Session>,
+    session: Session,
     key: TaskKey,
     function: Option<BlockingFunction>,
 }
 
 impl BlockingTask {
-    pub(crate) fn new(session: Arc<Session>, key: TaskKey, function: BlockingFunction) -> Self {
+    pub(crate) fn new(session: Session, key: TaskKey, function: BlockingFunction) -> Self {
         Self {
             session,
             key,

@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use super::Server;
-use super::builder::ConnectionPlace;
+use super::connect::Connected;
 use super::handshake::Handshake;
 use super::shared::ServerShared;
 use crate::proto::{ConnectionReport, EndReason, RequestCounts};
@@ -264,29 +264,30 @@ where
     H: Handshake<S>,
 {
     let server = &acceptor.server;
-    let refuse = |reason| {
-        let report = ConnectionReport::of_unserved(reason);
-        server.tell_refused(Some(&endpoints), &report);
-    };
-    let Some(place) = ConnectionPlace::take(&server.0) else {
-        let limit = server.0.places.connections.limit();
-        drop(stream);
-        return refuse(EndReason::Refused { limit });
+    let Ok(place) = server.take_place(&endpoints) else {
+        return;
     };
     let handshake = acceptor.handshake.perform(stream, &endpoints);
     let limited = within(&server.0, server.0.timeouts.handshake, handshake);
     // A shutdown drops it.
-    let Some(result) = unless(&acceptor.stop, limited).await else {
-        return refuse(EndReason::GracefulDisconnect);
-    };
-    match result {
-        None => refuse(EndReason::HandshakeTimeout),
-        Some(Err(error)) => refuse(EndReason::HandshakeFailed(error.to_string().into())),
-        Some(Ok((transport, mut options))) => {
-            options.endpoints.get_or_insert_with(|| endpoints.clone());
-            server.handle_in_place(transport, options, place).await;
+    let reason = match unless(&acceptor.stop, limited).await {
+        None => EndReason::GracefulDisconnect,
+        Some(None) => EndReason::HandshakeTimeout,
+        Some(Some(Err(error))) => EndReason::HandshakeFailed(error.to_string().into()),
+        Some(Some(Ok((transport, mut options)))) => {
+            options.endpoints.get_or_insert(endpoints);
+            let connected = Connected::new(server, place, options);
+            // A shutdown that came in between has not seen the client: either
+            // it finds it in the list, or its stop is seen here (PROTOCOL D6).
+            if acceptor.stop.is_cancelled() {
+                connected.client().disconnect(Duration::ZERO);
+            }
+            connected.serve(transport).await;
+            return;
         }
-    }
+    };
+    let report = ConnectionReport::of_unserved(reason);
+    server.tell_refused(&endpoints, &report);
 }
 
 /// What `work` comes to, if it does within `limit` (L9).

@@ -7,7 +7,7 @@ use tokio::sync::Notify;
 use super::observe::Observer;
 use super::places::ServerPlaces;
 use super::registry::Registry;
-use crate::proto::{Limits, OnHalfClose, Timeouts};
+use crate::proto::{ErrorAnswers, Limits, OnHalfClose, Timeouts};
 use crate::runtime::{Clock, Executor};
 use crate::wire::ByteOrder;
 
@@ -19,6 +19,7 @@ pub(crate) struct ServerShared {
     pub(crate) timeouts: Timeouts,
     pub(crate) on_half_close: OnHalfClose,
     pub(crate) byte_order: ByteOrder,
+    pub(crate) error_answers: ErrorAnswers,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) executor: Arc<dyn Executor>,
     pub(crate) observer: Arc<dyn Observer>,

@@ -209,7 +209,7 @@ impl fmt::Debug for Task {
 /// ```
 #[derive(Clone)]
 pub struct TaskContext {
-    pub(crate) session: Arc<Session>,
+    pub(crate) session: Session,
     pub(crate) key: TaskKey,
     pub(crate) id: TaskId,
 }
@@ -230,7 +230,7 @@ impl TaskContext {
     /// The client that asked for the task.
     #[must_use]
     pub fn client(&self) -> ClientHandle {
-        ClientHandle::new(Arc::clone(&self.session))
+        ClientHandle::new(self.session.clone())
     }
 
     /// The task as lists show it; `None` once it has ended.

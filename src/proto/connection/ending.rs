@@ -2,7 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Action, Connection, Current};
+use super::current::Current;
+use super::{Action, Connection};
 use crate::proto::disconnect::Phase;
 use crate::proto::ledger::{OrphanStep, TaskState};
 use crate::proto::report::{EndReason, InterruptedTask};

@@ -5,12 +5,12 @@ use std::time::Instant;
 
 use bytes::BytesMut;
 
-use super::{Action, BodyStep, Connection, Outcome, Retired, TaskFinished};
+use super::{Action, BodyStep, Connection, ErrorAnswer, Outcome, Retired, TaskFinished};
 use crate::proto::disconnect::Phase;
-use crate::proto::ledger::{AlarmStep, CancelCause, CancelStep, TaskKey};
+use crate::proto::ledger::{AlarmStep, CancelCause, CancelStep, TaskKey, TaskState};
 use crate::proto::outbox::Terminal;
-use crate::proto::report::{EndReason, TaskEnding};
-use crate::wire::ErrorCode;
+use crate::proto::report::{EndReason, InterruptedTask, TaskEnding};
+use crate::wire::{ErrorCode, TaskCode, TaskId};
 
 /// A whole body up to this size takes the wire at once; a longer one is pulled,
 /// so that L7 bounds what is queued of it.
@@ -35,14 +35,17 @@ impl<T> Connection<T> {
         let Some((id, code)) = self.ledger.identity(key) else {
             return TaskFinished::Unknown;
         };
-        let answer = match self.ledger.function_ended(key) {
+        let own_error = match self.ledger.function_ended(key) {
             // Stuck or orphaned: what was owed for it has been settled.
             None => return self.removed(key, None),
             Some(Some(cause)) => cause.error_code(),
             Some(None) => match outcome {
                 // It could not be queued at once.
                 Outcome::Whole(_) | Outcome::Body => return TaskFinished::Pull,
-                Outcome::Error(error_code) => error_code,
+                Outcome::Error(error_code) => {
+                    self.outbox.push_error(id, code, error_code);
+                    return self.removed(key, Some(TaskEnding::Error(error_code)));
+                }
                 Outcome::Panicked => ErrorCode::PANICKED,
                 Outcome::Dropped => ErrorCode::CANCELLED,
                 Outcome::Fatal(reason) => {
@@ -51,8 +54,9 @@ impl<T> Connection<T> {
                 }
             },
         };
-        self.outbox.push_error(id, code, answer);
-        self.removed(key, Some(TaskEnding::Error(answer)))
+        let finished = self.removed(key, Some(self.own_ending(own_error)));
+        self.push_own_error(id, code, own_error, now());
+        finished
     }
 
     fn removed(&mut self, key: TaskKey, ending: Option<TaskEnding>) -> TaskFinished<T> {
@@ -74,12 +78,50 @@ impl<T> Connection<T> {
         self.retired.extend(retired);
     }
 
-    /// Answers a task of which nothing runs any more.
-    pub(super) fn answer_error(&mut self, key: TaskKey, error_code: ErrorCode) {
+    /// Answers a task of which nothing runs any more with the application's error.
+    fn answer_error(&mut self, key: TaskKey, error_code: ErrorCode) {
         if let Some((id, code)) = self.ledger.identity(key) {
             self.outbox.push_error(id, code, error_code);
         }
         self.retire(key, Some(TaskEnding::Error(error_code)));
+    }
+
+    /// Answers a task of which nothing runs any more with one of the library's errors.
+    pub(super) fn answer_own_error(&mut self, key: TaskKey, error: ErrorCode, now: Instant) {
+        let identity = self.ledger.identity(key);
+        self.retire(key, Some(self.own_ending(error)));
+        if let Some((id, code)) = identity {
+            self.push_own_error(id, code, error, now);
+        }
+    }
+
+    /// Queues one of the library's errors, or what stands in for it (PROTOCOL
+    /// N9). A task that it ends is no longer in the ledger, or is stuck.
+    pub(super) fn push_own_error(
+        &mut self,
+        id: TaskId,
+        code: TaskCode,
+        error: ErrorCode,
+        now: Instant,
+    ) {
+        match self.settings.error_answers.of(error) {
+            ErrorAnswer::Code(answer) => {
+                self.outbox.push_own_error(id, code, error, answer);
+            }
+            ErrorAnswer::CloseConnection => {
+                let state = TaskState::Responding;
+                self.interrupted.push(InterruptedTask { id, code, state });
+                self.fail(EndReason::Unanswered { id, code, error }, now);
+            }
+        }
+    }
+
+    /// How a task ends that one of the library's errors is the answer to.
+    fn own_ending(&self, error: ErrorCode) -> TaskEnding {
+        match self.settings.error_answers.of(error) {
+            ErrorAnswer::Code(answer) => TaskEnding::Error(answer),
+            ErrorAnswer::CloseConnection => TaskEnding::Interrupted,
+        }
     }
 
     /// PROTOCOL T6: no run function.
@@ -151,10 +193,17 @@ impl<T> Connection<T> {
             } if !begun => {
                 self.answer_error(key, error_code);
             }
-            BodyStep::Panicked if !begun => self.answer_error(key, ErrorCode::PANICKED),
+            BodyStep::Panicked if !begun => {
+                self.answer_own_error(key, ErrorCode::PANICKED, now);
+            }
+            BodyStep::Late if !begun => self.answer_own_error(key, ErrorCode::DEADLINE, now),
             BodyStep::Failed { error, .. } => self.fail(EndReason::Body { id, code, error }, now),
             BodyStep::Panicked => {
                 let error = "it panicked".into();
+                self.fail(EndReason::Body { id, code, error }, now);
+            }
+            BodyStep::Late => {
+                let error = "its next bytes did not come in time".into();
                 self.fail(EndReason::Body { id, code, error }, now);
             }
         }
@@ -172,11 +221,7 @@ impl<T> Connection<T> {
         for key in late {
             self.actions.push(Action::LimitReached("L15"));
             self.actions.push(Action::DropBody(key));
-            let step = BodyStep::Failed {
-                code: Some(ErrorCode::DEADLINE),
-                error: "its next bytes did not come in time".into(),
-            };
-            self.body(key, step, now);
+            self.body(key, BodyStep::Late, now);
         }
     }
 
@@ -186,10 +231,10 @@ impl<T> Connection<T> {
             return;
         }
         let step = self.ledger.cancel(key, cause, now);
-        self.act_on_cancel(key, step, cause);
+        self.act_on_cancel(key, step, cause, now);
     }
 
-    fn act_on_cancel(&mut self, key: TaskKey, step: CancelStep, cause: CancelCause) {
+    fn act_on_cancel(&mut self, key: TaskKey, step: CancelStep, cause: CancelCause, now: Instant) {
         if step == CancelStep::Nothing {
             return;
         }
@@ -198,12 +243,12 @@ impl<T> Connection<T> {
         }
         match step {
             CancelStep::Nothing | CancelStep::Wait => {}
-            CancelStep::Unread => self.cancel_reading(key),
+            CancelStep::Unread => self.cancel_reading(key, now),
             CancelStep::Tell => self.actions.push(Action::Tell(key)),
             CancelStep::Drop => self.actions.push(Action::Drop(key)),
             CancelStep::Answer(cause) => {
                 self.actions.push(Action::DropBody(key));
-                self.answer_error(key, cause.error_code());
+                self.answer_own_error(key, cause.error_code(), now);
             }
         }
     }
@@ -212,16 +257,18 @@ impl<T> Connection<T> {
     pub(super) fn handle_alarms(&mut self, now: Instant) {
         while let Some((key, step)) = self.ledger.take_alarm(now) {
             match step {
-                AlarmStep::Cancel(step) => self.act_on_cancel(key, step, CancelCause::Limit),
+                AlarmStep::Cancel(step) => {
+                    self.act_on_cancel(key, step, CancelCause::Limit, now);
+                }
                 AlarmStep::Drop => self.actions.push(Action::Drop(key)),
                 AlarmStep::Answer(cause) => {
                     self.actions.push(Action::DropBody(key));
-                    self.answer_error(key, cause.error_code());
+                    self.answer_own_error(key, cause.error_code(), now);
                 }
                 AlarmStep::Stuck(cause) => {
                     if let Some((id, code)) = self.ledger.identity(key) {
                         self.actions.push(Action::Stuck(id, code));
-                        self.outbox.push_error(id, code, cause.error_code());
+                        self.push_own_error(id, code, cause.error_code(), now);
                     }
                     // A thread is told once more: it may be waiting for it.
                     self.actions.push(Action::Drop(key));

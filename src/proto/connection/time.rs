@@ -2,7 +2,8 @@
 
 use std::time::Instant;
 
-use super::{Connection, Current};
+use super::current::Current;
+use super::{Action, Connection};
 use crate::proto::disconnect::Phase;
 use crate::proto::ledger::TaskKey;
 use crate::proto::pace::Exhausted;
@@ -42,6 +43,11 @@ impl<T> Connection<T> {
         let pending = !self.outbox.is_empty();
         let stands_still = self.outbox.unsent() == 0;
         self.pace.wrote(written, pending, stands_still, now);
+        let is_full = self.output_is_full();
+        if is_full && !self.was_full {
+            self.actions.push(Action::LimitReached("L7"));
+        }
+        self.was_full = is_full;
         let active = std::mem::take(&mut self.active);
         if self.phase() == Phase::Open {
             let unread = self.decoder.is_between_requests() || self.holds_header();
