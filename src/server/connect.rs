@@ -33,7 +33,7 @@ impl Server {
     pub(crate) fn take_place(
         &self,
         endpoints: &Endpoints,
-    ) -> Result<ConnectionPlace, ConnectionReport> {
+    ) -> Result<ConnectionPlace, Box<ConnectionReport>> {
         if self.0.places.connections.take() {
             unless_panics(|| self.0.observer.connection_opened(endpoints));
             return Ok(ConnectionPlace(Arc::clone(&self.0)));
@@ -41,7 +41,7 @@ impl Server {
         let limit = self.0.places.connections.limit();
         let report = ConnectionReport::of_unserved(EndReason::Refused { limit });
         self.tell_refused(endpoints, &report);
-        Err(report)
+        Err(Box::new(report))
     }
 
     /// A connection that never had a client has ended.

@@ -4,33 +4,30 @@
 //! input, output, and expired deadlines last. Each step has a budget; when it is
 //! used up, the connection yields.
 
+mod input;
+mod output;
+mod tasks;
+
 use std::future::Future;
-use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::BytesMut;
 use futures_util::Stream;
 use futures_util::stream::FuturesUnordered;
-use tokio::io::ReadBuf;
 use tokio_util::sync::WaitForCancellationFutureOwned;
 
 use super::admission::Desk;
 use super::bodies::Bodies;
 use super::lent::LentBuffer;
-use super::reading::{ReadingFunction, ReadingStep};
-use super::registration::{Execution, Function, Registered};
-use super::run::{
-    BlockingTask, GROUP, Group, RunningTask, drop_quietly, poll_in_place, unless_task_panics,
-};
+use super::reading::ReadingFunction;
+use super::registration::Registered;
+use super::run::{Group, RunningTask, drop_quietly};
 use super::session::{DropReading, Ended, ForDriver, Session, TurnEnd};
-use super::task::{RunFunction, TaskContext};
 use crate::proto::{ConnectionReport, Input, Phase, Reading, TaskKey};
 use crate::runtime::{Timer, Transport};
-use crate::sync::atomic::Ordering;
-use crate::wire::RequestHeader;
 
 /// Inputs that are looked at under one lock.
 const BATCH: usize = 64;
@@ -262,325 +259,6 @@ impl<S: Transport> Driver<S> {
         }
         for key in news.dropped_bodies {
             self.bodies.drop_body(key);
-        }
-    }
-
-    // ── input ────────────────────────────────────────────────────────────
-
-    fn input(&mut self, cx: &mut Context<'_>, now: Instant, items: &mut usize) {
-        while *items < ITEMS {
-            if self.buffer.is_empty() && !self.read(cx, now) {
-                break;
-            }
-            let before = *items;
-            self.take_batch(now);
-            *items += self.inputs.len();
-            self.act_on_inputs(now);
-            if *items == before {
-                break;
-            }
-            // What was begun is polled before more is delivered to it.
-            if self.reading.is_some() {
-                self.poll_reading(cx, now);
-            }
-        }
-    }
-
-    /// One read; whether it brought bytes.
-    fn read(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
-        if self.has_ended || self.read_side == Side::Waits {
-            return false;
-        }
-        if !may_take(self.session.drive(|state| state.connection.reading())) {
-            return false;
-        }
-        let mut into = ReadBuf::new(self.buffer.room());
-        let read = Pin::new(&mut self.transport).poll_read(cx, &mut into);
-        let length = into.filled().len();
-        match read {
-            Poll::Pending => self.read_side = Side::Waits,
-            Poll::Ready(Ok(())) if length == 0 => {
-                self.has_ended = true;
-                self.session
-                    .drive(|state| state.connection.handle_end_of_input(now));
-            }
-            Poll::Ready(Ok(())) => {
-                self.buffer.filled(length);
-                self.session
-                    .drive(|state| state.connection.handle_read(length));
-                return true;
-            }
-            Poll::Ready(Err(error)) => self.transport_failed(&error, now),
-        }
-        false
-    }
-
-    fn transport_failed(&mut self, error: &io::Error, now: Instant) {
-        self.has_ended = true;
-        self.unwritten.clear();
-        let words = error.to_string();
-        self.session
-            .drive(|state| state.connection.handle_transport_error(&words, now));
-    }
-
-    /// Commits what ran in place, and takes the next inputs, under one lock.
-    fn take_batch(&mut self, now: Instant) {
-        self.inputs.clear();
-        self.session.take_inputs(
-            &mut self.ended,
-            self.buffer.unread(),
-            &mut self.desk,
-            &mut self.inputs,
-            BATCH,
-            now,
-        );
-    }
-
-    fn commit(&mut self, now: Instant) {
-        if !self.ended.is_empty() {
-            self.inputs.clear();
-            let nothing = (&[][..], &mut 0);
-            let (ended, desk, inputs) = (&mut self.ended, &mut self.desk, &mut self.inputs);
-            self.session
-                .take_inputs(ended, nothing, desk, inputs, 0, now);
-        }
-    }
-
-    fn act_on_inputs(&mut self, now: Instant) {
-        let mut inputs = std::mem::take(&mut self.inputs);
-        for input in &mut inputs {
-            match std::mem::replace(input, Input::Handled) {
-                Input::Whole {
-                    key,
-                    header,
-                    message,
-                } => {
-                    let payload = message.payload(self.buffer.bytes());
-                    self.start_whole(key, header, payload);
-                }
-                Input::Message {
-                    key,
-                    header,
-                    payload,
-                } => self.start_whole(key, header, payload),
-                Input::Begin { key, header } => self.begin_reading(key, header, now),
-                Input::End { start } => self.end_reading(start),
-                Input::Payload { .. } | Input::Handled => {}
-            }
-        }
-        self.inputs = inputs;
-    }
-
-    fn context(&self, key: TaskKey, header: RequestHeader) -> TaskContext {
-        TaskContext {
-            session: self.session.clone(),
-            key,
-            id: header.id,
-        }
-    }
-
-    fn start_whole(&mut self, key: TaskKey, header: RequestHeader, payload: Bytes) {
-        let Some(registered) = self.desk.registered(&self.session, key, header.code) else {
-            return;
-        };
-        let Function::Whole(function) = &registered.registration.function else {
-            return;
-        };
-        let context = self.context(key, header);
-        match unless_task_panics(&self.session, key, || function(context, payload)) {
-            Some(function) => self.start_run(key, &registered, function),
-            None => self.ended.push((key, Ended::Panicked)),
-        }
-    }
-
-    fn start_run(&mut self, key: TaskKey, registered: &Arc<Registered>, function: RunFunction) {
-        let mut function = match function {
-            RunFunction::Future(future) => future,
-            RunFunction::Blocking(function) => {
-                let task = BlockingTask::new(self.session.clone(), key, function);
-                let executor = &self.session.client().server.executor;
-                return executor.spawn_blocking(Box::new(move || task.run()));
-            }
-        };
-        let execution = registered.registration.execution;
-        let in_place = match execution {
-            Execution::Spawn => false,
-            Execution::Auto => !registered.is_slow.load(Ordering::Relaxed),
-            Execution::Local => true,
-        };
-        if in_place && let Poll::Ready(ended) = poll_in_place(&self.session, key, &mut function) {
-            return self.ended.push((key, ended));
-        }
-        let task = RunningTask::new(self.session.clone(), key, function);
-        if execution == Execution::Local {
-            self.local.push(task);
-        } else {
-            self.pending.push((Arc::clone(registered), task));
-        }
-    }
-
-    // ── task functions ───────────────────────────────────────────────────
-
-    fn begin_reading(&mut self, key: TaskKey, header: RequestHeader, now: Instant) {
-        let Some(registered) = self.desk.registered(&self.session, key, header.code) else {
-            return;
-        };
-        let context = self.context(key, header);
-        let begun = ReadingFunction::begin(registered, context, header);
-        match begun {
-            Some(reading) => self.reading = Some(reading),
-            None => {
-                let outcome = crate::proto::ReadOutcome::Panicked;
-                self.session.read_returned(key, outcome, None, now);
-            }
-        }
-    }
-
-    fn poll_reading(&mut self, cx: &mut Context<'_>, now: Instant) {
-        let Some(reading) = &mut self.reading else {
-            return;
-        };
-        match reading.poll(&self.session, cx, now) {
-            ReadingStep::Waits => {}
-            ReadingStep::Over => self.reading = None,
-            ReadingStep::Starts => self.end_reading(true),
-        }
-    }
-
-    /// The message has ended: what its task function returned is started.
-    fn end_reading(&mut self, start: bool) {
-        if !start {
-            return;
-        }
-        if let Some((key, registered, function)) =
-            self.reading.take().and_then(ReadingFunction::into_run)
-        {
-            match function {
-                Some(function) => self.start_run(key, &registered, function),
-                None => self.ended.push((key, Ended::Panicked)),
-            }
-        }
-    }
-
-    /// What pended moves to the executor: in groups, or each by itself where
-    /// its code proves slow.
-    fn spawn_pending(&mut self) {
-        if self.pending.is_empty() {
-            return;
-        }
-        let executor = Arc::clone(&self.session.client().server.executor);
-        let mut group: Option<(Arc<Registered>, FuturesUnordered<RunningTask>)> = None;
-        let spawn = |session: &Session, registered, members| {
-            let group = Group::new(session.clone(), members, Some(registered));
-            executor.spawn(Box::pin(group));
-        };
-        for (registered, task) in self.pending.drain(..) {
-            let alone = registered.registration.execution == Execution::Spawn
-                || registered.is_slow.load(Ordering::Relaxed);
-            if alone {
-                let single = Group::single(self.session.clone(), task);
-                executor.spawn(Box::pin(single));
-                continue;
-            }
-            let task = task.in_group();
-            match &mut group {
-                Some((same, members))
-                    if Arc::ptr_eq(same, &registered) && members.len() < GROUP =>
-                {
-                    members.push(task);
-                }
-                _ => {
-                    let members = FuturesUnordered::new();
-                    members.push(task);
-                    if let Some((registered, full)) = group.replace((registered, members)) {
-                        spawn(&self.session, registered, full);
-                    }
-                }
-            }
-        }
-        if let Some((registered, members)) = group {
-            spawn(&self.session, registered, members);
-        }
-    }
-
-    // ── output ───────────────────────────────────────────────────────────
-
-    /// While single runners are under way, a write waits one turn for more.
-    fn defers_write(&self) -> bool {
-        !self.deferred
-            && self
-                .session
-                .drive(|state| state.single_runners > 0 && state.connection.has_output())
-    }
-
-    /// A batch that was read at once is answered by one write, even if it takes
-    /// some turns.
-    fn gathers(&self, items: usize) -> bool {
-        items >= ITEMS && !self.buffer.is_empty() && self.gathered + 1 < TURNS
-    }
-
-    /// Writes what is queued; whether bytes were taken.
-    fn output(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
-        if self.unwritten.is_empty() {
-            self.session.fetch_output(&mut self.unwritten);
-        }
-        let mut written = 0;
-        while !self.unwritten.is_empty() && written < BYTES {
-            match Pin::new(&mut self.transport).poll_write(cx, &self.unwritten) {
-                Poll::Pending => {
-                    self.write_side = Side::Waits;
-                    break;
-                }
-                Poll::Ready(Ok(0)) => {
-                    let error = io::Error::from(io::ErrorKind::WriteZero);
-                    self.transport_failed(&error, now);
-                }
-                Poll::Ready(Ok(length)) => {
-                    self.unwritten.advance(length);
-                    written += length;
-                    self.needs_flush = true;
-                }
-                Poll::Ready(Err(error)) => self.transport_failed(&error, now),
-            }
-        }
-        if written > 0 {
-            self.session
-                .drive(|state| state.connection.handle_written(written));
-        }
-        self.flush(cx, now);
-        written > 0
-    }
-
-    fn flush(&mut self, cx: &mut Context<'_>, now: Instant) {
-        if !self.needs_flush {
-            return;
-        }
-        match Pin::new(&mut self.transport).poll_flush(cx) {
-            Poll::Pending => {}
-            Poll::Ready(Ok(())) => self.needs_flush = false,
-            Poll::Ready(Err(error)) => {
-                self.needs_flush = false;
-                self.transport_failed(&error, now);
-            }
-        }
-    }
-
-    /// Lingering begins with a half-close (D3); what was given up is not written.
-    fn poll_half_close(&mut self, cx: &mut Context<'_>, phase: Phase, now: Instant) {
-        if !matches!(phase, Phase::Lingering { .. }) || self.half_close == HalfClose::Done {
-            return;
-        }
-        if self.half_close == HalfClose::NotYet {
-            self.half_close = HalfClose::UnderWay;
-            self.unwritten.clear();
-        }
-        match Pin::new(&mut self.transport).poll_shutdown(cx) {
-            Poll::Pending => {}
-            Poll::Ready(Ok(())) => self.half_close = HalfClose::Done,
-            Poll::Ready(Err(error)) => {
-                self.half_close = HalfClose::Done;
-                self.transport_failed(&error, now);
-            }
         }
     }
 }

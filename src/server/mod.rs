@@ -180,7 +180,7 @@ impl Server {
         let endpoints = options.endpoints.clone().unwrap_or_default();
         let place = match self.take_place(&endpoints) {
             Ok(place) => place,
-            Err(report) => return report,
+            Err(report) => return *report,
         };
         Connected::new(self, place, options).serve(stream).await
     }

@@ -1,30 +1,22 @@
 //! Runs one run function: in place, on the executor, or on a thread; with its
 //! panics, its cancel and the end of its connection (PROTOCOL T9, T10, T13).
 
+mod blocking;
+mod group;
+
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
-use futures_util::Stream;
-use futures_util::stream::FuturesUnordered;
-
+pub(crate) use self::blocking::BlockingTask;
+pub(crate) use self::group::{GROUP, Group};
 use super::error::TaskError;
-use super::registration::Registered;
 use super::response::Response;
 use super::session::{Ended, RunnerOrder, Session};
-use super::task::{BlockingFunction, BoxRunFuture, RunFuture};
+use super::task::{BoxRunFuture, RunFuture};
 use crate::proto::TaskKey;
 use crate::runtime::Timer;
-use crate::sync::atomic::Ordering;
-
-/// How many run functions share one executor task.
-pub(crate) const GROUP: usize = 64;
-
-/// A poll of a group that takes longer shows that its code computes: from then
-/// on each of its run functions gets an executor task of its own.
-const SLOW_POLL: std::time::Duration = std::time::Duration::from_millis(1);
 
 /// Runs code of the application's that belongs to no one task; a panic of it is
 /// logged and gives `None`.
@@ -260,164 +252,4 @@ impl Drop for RunningTask {
 
 fn is_same(last: Option<&Waker>, cx: &Context<'_>) -> bool {
     last.is_some_and(|last| last.will_wake(cx.waker()))
-}
-
-/// Some run functions that share one executor task: they are polled as they are
-/// woken; what has ended is committed, and orders are looked for, under one lock.
-pub(crate) struct Group {
-    session: Session,
-    members: FuturesUnordered<RunningTask>,
-    /// Under which the session knows its waker; `None`: its member looks by itself.
-    id: Option<u64>,
-    seen_orders: Option<u64>,
-    waker: Option<Waker>,
-    /// Of what they all are; `None`: of several codes.
-    registered: Option<Arc<Registered>>,
-    /// Counted in the session's single runners.
-    is_single: bool,
-}
-
-impl Group {
-    pub(crate) fn new(
-        session: Session,
-        members: FuturesUnordered<RunningTask>,
-        registered: Option<Arc<Registered>>,
-    ) -> Self {
-        Self {
-            id: Some(session.next_group_id()),
-            session,
-            members,
-            seen_orders: None,
-            waker: None,
-            registered,
-            is_single: false,
-        }
-    }
-
-    /// One run function, in an executor task of its own.
-    pub(crate) fn single(session: Session, member: RunningTask) -> Self {
-        session.drive(|state| state.single_runners += 1);
-        let members = FuturesUnordered::new();
-        members.push(member);
-        Self {
-            session,
-            members,
-            id: None,
-            seen_orders: None,
-            waker: None,
-            registered: None,
-            is_single: true,
-        }
-    }
-
-    /// Passes orders on to its members, if there can be new ones.
-    fn pass_orders_on(&mut self, cx: &Context<'_>) {
-        let Some(id) = self.id else {
-            return;
-        };
-        let orders = self.session.orders();
-        if self.seen_orders == Some(orders) && is_same(self.waker.as_ref(), cx) {
-            return;
-        }
-        self.seen_orders = Some(orders);
-        self.waker = Some(cx.waker().clone());
-        let session = self.session.clone();
-        let members = self
-            .members
-            .iter_mut()
-            .filter(|member| member.watch == Watch::Group);
-        // Those who have an order are woken once the lock has been released.
-        for waker in session.group_orders(id, cx.waker(), members) {
-            waker.wake();
-        }
-    }
-
-    fn note_slowness(&self, began: std::time::Instant) {
-        if let Some(registered) = &self.registered {
-            let took = self.session.client().server.clock.now() - began;
-            if took > SLOW_POLL {
-                registered.is_slow.store(true, Ordering::Relaxed);
-            }
-        }
-    }
-}
-
-impl Future for Group {
-    type Output = ();
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        let this = &mut *self;
-        let began = this
-            .registered
-            .is_some()
-            .then(|| this.session.client().server.clock.now());
-        this.pass_orders_on(cx);
-        let mut batch = Vec::new();
-        let polled = loop {
-            match Pin::new(&mut this.members).poll_next(cx) {
-                Poll::Ready(Some(ended)) => batch.push(ended),
-                Poll::Ready(None) => break Poll::Ready(()),
-                Poll::Pending => break Poll::Pending,
-            }
-        };
-        if let Some(began) = began {
-            this.note_slowness(began);
-        }
-        if !batch.is_empty() {
-            let singles = usize::from(std::mem::take(&mut this.is_single));
-            this.session.finish_batch(batch, singles);
-        }
-        polled
-    }
-}
-
-impl Drop for Group {
-    fn drop(&mut self) {
-        if self.is_single {
-            self.session.drive(|state| state.single_runners -= 1);
-        }
-        if let Some(id) = self.id {
-            self.session.forget_group(id);
-        }
-    }
-}
-
-/// A run function on its way to a thread.
-pub(crate) struct BlockingTask {
-    session: Session,
-    key: TaskKey,
-    function: Option<BlockingFunction>,
-}
-
-impl BlockingTask {
-    pub(crate) fn new(session: Session, key: TaskKey, function: BlockingFunction) -> Self {
-        Self {
-            session,
-            key,
-            function: Some(function),
-        }
-    }
-
-    /// Runs it, unless its cancel came first (T13).
-    pub(crate) fn run(mut self) {
-        let Some(function) = self.function.take() else {
-            return;
-        };
-        if !self.session.start_blocking(self.key) {
-            return drop_quietly(function);
-        }
-        let ended = unless_task_panics(&self.session, self.key, function);
-        let ended = ended.map_or(Ended::Panicked, self::ended);
-        self.session.finish_batch([(self.key, ended)], 0);
-    }
-}
-
-impl Drop for BlockingTask {
-    /// An executor that never runs it ends its task as cancelled.
-    fn drop(&mut self) {
-        if let Some(function) = self.function.take() {
-            drop_quietly(function);
-            self.session.finish_batch([(self.key, Ended::Dropped)], 0);
-        }
-    }
 }

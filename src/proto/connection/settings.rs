@@ -54,7 +54,7 @@ pub enum ErrorAnswer {
 
 /// The answers for all of the library's own errors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ErrorAnswers([ErrorAnswer; ErrorAnswers::COUNT]);
+pub struct ErrorAnswers([ErrorAnswer; Self::COUNT]);
 
 impl ErrorAnswers {
     /// The library's own codes are the last ones.
