@@ -133,10 +133,12 @@ async fn an_observer_is_told_which_limit_was_reached() {
             .limits(limits)
             .observer(Arc::<Reached>::clone(&reached))
             .build();
-        let mut client = WireClient::connect(&server);
+        // A pipe that a response fills: L7 is reached for more than a moment.
+        let options = ConnectionOptions::default();
+        let mut client = WireClient::connect_with(&server, 8, options);
         client.ask(2, 1, b"held").await;
-        client.expect_silence(ms(1)).await;
         client.ask(2, 2, b"").await;
+        tokio::time::sleep(ms(20)).await;
         client.answer().await;
         client.answer().await;
         assert_eq!(reached.0.lock().expect("no panic")[..], [rule]);
