@@ -21,6 +21,9 @@ pub(crate) struct Desk {
     has_changed: bool,
     /// Places of L6 that the connection's own ended tasks have left.
     pub(crate) spare_places: usize,
+    /// Message bytes that the connection holds and the server's L16 does not
+    /// count yet: it is brought up to date once a batch.
+    pub(crate) uncounted_held_bytes: usize,
 }
 
 impl Desk {
@@ -32,6 +35,7 @@ impl Desk {
             version,
             has_changed: false,
             spare_places: 0,
+            uncounted_held_bytes: 0,
         }
     }
 
@@ -85,7 +89,7 @@ impl Admission<TaskRecord> for Desk {
 
     fn take_places(&mut self, task: &mut TaskRecord) -> Result<(), &'static str> {
         let places = &self.server.places;
-        if places.held_bytes.is_full() {
+        if places.held_bytes.is_full_with(self.uncounted_held_bytes) {
             return Err("L16");
         }
         if !task.registered.enter() {

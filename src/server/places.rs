@@ -42,7 +42,12 @@ impl Places {
     }
 
     pub(crate) fn is_full(&self) -> bool {
-        self.taken.load(Ordering::SeqCst) >= self.limit
+        self.is_full_with(0)
+    }
+
+    /// Whether all are taken once `more` are, which are not counted yet.
+    pub(crate) fn is_full_with(&self, more: usize) -> bool {
+        self.taken.load(Ordering::SeqCst).saturating_add(more) >= self.limit
     }
 
     pub(crate) fn taken(&self) -> usize {

@@ -90,6 +90,7 @@ impl Session {
             let (buffer, at) = unread;
             desk.spare_places = std::mem::take(&mut state.spare_places);
             while inputs.len() < most {
+                desk.uncounted_held_bytes = state.held_bytes.saturating_sub(state.counted_held);
                 match state.connection.handle_input(buffer, at, desk, now) {
                     Some(input) => self.sort_input(state, input, inputs, after),
                     None => break,
