@@ -94,9 +94,14 @@ impl Bodies {
 
     /// L15 counts only while bytes are wanted.
     fn nothing_wanted(&self, session: &Session, now: Instant) {
-        for pulled in &self.bodies {
-            session.drive(|state| state.connection.body(pulled.key, BodyStep::NotWaiting, now));
+        if self.bodies.is_empty() {
+            return;
         }
+        session.drive(|state| {
+            for pulled in &self.bodies {
+                state.connection.body(pulled.key, BodyStep::NotWaiting, now);
+            }
+        });
     }
 
     fn produce_ahead(&mut self, session: &Session, cx: &mut Context<'_>, now: Instant) -> bool {
