@@ -10,6 +10,7 @@
 use std::time::{Duration, Instant};
 
 use super::report::EndReason;
+use crate::canary::{Canary, planted};
 
 /// Where in its life a connection is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -102,11 +103,12 @@ impl Disconnect {
             return false;
         }
         // PROTOCOL D2: the shortest wins; what the clock cannot add is no deadline.
-        self.deadline = self
-            .deadline
-            .into_iter()
-            .chain(now.checked_add(after))
-            .min();
+        let deadlines = self.deadline.into_iter().chain(now.checked_add(after));
+        self.deadline = if planted(Canary::LongestDurationWins) {
+            deadlines.max()
+        } else {
+            deadlines.min()
+        };
         self.start_draining(reason)
     }
 

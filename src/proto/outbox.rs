@@ -9,6 +9,7 @@ use std::collections::{BTreeSet, VecDeque};
 use bytes::BytesMut;
 
 use super::ledger::TaskKey;
+use crate::canary::{Canary, planted};
 use crate::wire::{BlockEncoder, ByteOrder, ErrorCode, Response, TaskCode, TaskId};
 
 /// How a request was answered, as the report counts it (D9).
@@ -121,7 +122,7 @@ impl Outbox {
         kind: Kind,
         encode: impl FnOnce(ByteOrder, &mut BytesMut),
     ) {
-        let queue = if self.under_way.is_some() {
+        let queue = if self.under_way.is_some() && !planted(Canary::Interleaved) {
             &mut self.behind
         } else {
             &mut self.ready

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::current::Current;
 use super::{Action, Connection};
+use crate::canary::{Canary, planted};
 use crate::proto::disconnect::Phase;
 use crate::proto::ledger::{OrphanStep, TaskState};
 use crate::proto::report::{EndReason, InterruptedTask};
@@ -53,8 +54,11 @@ impl<T> Connection<T> {
 
     /// PROTOCOL E4: once, where granted, behind what is queued.
     fn say_goodbye(&mut self) {
-        if self.granted.contains(Features::GOODBYE) && !self.said_goodbye {
-            self.outbox.push_goodbye(self.counts.accepted as u32);
+        let granted = self.granted.contains(Features::GOODBYE);
+        if (granted || planted(Canary::GoodbyeUnasked)) && !self.said_goodbye {
+            let too_many = u32::from(planted(Canary::GoodbyeOffByOne));
+            self.outbox
+                .push_goodbye(self.counts.accepted as u32 + too_many);
         }
         // What was counted up to now stays accepted, told or not.
         self.said_goodbye = self.granted.contains(Features::GOODBYE);
@@ -151,6 +155,7 @@ impl<T> Connection<T> {
     /// Goes on to Lingering once nothing is left to be done (D3).
     pub(super) fn linger_if_done(&mut self, now: Instant) {
         let done = match self.phase() {
+            Phase::Draining if planted(Canary::ResponseDroppedAtDrain) => self.ledger.live() == 0,
             Phase::Draining => self.ledger.live() == 0 && self.outbox.is_empty(),
             Phase::Failing => self.outbox.is_empty(),
             _ => false,

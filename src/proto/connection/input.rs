@@ -8,10 +8,13 @@ use bytes::Bytes;
 use super::current::{After, Current, Receiving, Returned};
 use super::reading::READER_BUFFER;
 use super::{Action, Admission, Connection, Delivery, Found, Input, OnHalfClose, PauseReason};
+use crate::canary::{Canary, planted};
 use crate::proto::disconnect::Phase;
 use crate::proto::ledger::TaskKey;
 use crate::proto::report::{EndReason, ProtocolError};
-use crate::wire::{ErrorCode, Negotiate, RequestHeader, RequestPart, TaskCode, WholeMessage};
+use crate::wire::{
+    ErrorCode, Negotiate, RequestHeader, RequestPart, TaskCode, TaskId, WholeMessage,
+};
 
 impl<T> Connection<T> {
     /// Looks at `buffer[*at..]` and moves `at` behind what was looked at.
@@ -114,7 +117,7 @@ impl<T> Connection<T> {
             return self.discard(header, After::Cancel);
         }
         // PROTOCOL T11: judged before any pause, for every code but Cancel.
-        if self.ledger.find(id).is_some() {
+        if self.is_live(id, code) {
             let offset = self.offset.wrapping_add(*at as u64 - 5);
             let error = ProtocolError::DuplicateTaskId { id, code, offset };
             self.fail(error.into(), now);
@@ -145,6 +148,15 @@ impl<T> Connection<T> {
                 None => self.discard(header, After::Error(ErrorCode::UNKNOWN_TASK)),
             },
         }
+    }
+
+    fn is_live(&self, id: TaskId, code: TaskCode) -> bool {
+        let live = self.ledger.find(id);
+        if planted(Canary::DuplicateByCode) {
+            let found = live.and_then(|key| self.ledger.identity(key));
+            return found.is_some_and(|(_, of)| of == code);
+        }
+        live.is_some()
     }
 
     /// The limit for which one more task has no place on this connection.

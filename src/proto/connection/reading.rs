@@ -6,6 +6,7 @@ use bytes::BytesMut;
 
 use super::current::{Current, Receiving, Returned};
 use super::{Action, Connection, Delivery, Input, ReadOutcome, Watching};
+use crate::canary::{Canary, planted};
 use crate::proto::ledger::{CancelCause, TaskKey};
 use crate::wire::ErrorCode;
 
@@ -151,7 +152,7 @@ impl<T> Connection<T> {
             if !matches!(task.returned, Returned::Failed(_)) {
                 task.returned = Returned::Failed(ErrorCode::CANCELLED);
             }
-            if task.ended {
+            if task.ended || planted(Canary::AnsweredBeforeItsEnd) {
                 let Returned::Failed(code) = task.returned else {
                     return;
                 };

@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use super::current::Current;
 use super::{Action, Connection};
+use crate::canary::{Canary, planted};
 use crate::proto::disconnect::Phase;
 use crate::proto::ledger::TaskKey;
 use crate::proto::pace::Exhausted;
@@ -63,7 +64,7 @@ impl<T> Connection<T> {
     fn set_read_clock(&mut self, now: Instant) {
         let bytes = std::mem::take(&mut self.newly_read);
         let reading = self.phase() == Phase::Open
-            && self.pause_reason().is_none()
+            && (self.pause_reason().is_none() || planted(Canary::ReadClockInPause))
             && !self.decoder.is_between_requests();
         if !reading {
             // PROTOCOL L12: it starts afresh when reading goes on.

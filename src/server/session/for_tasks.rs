@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use super::effects::AfterUnlock;
 use super::{Ended, RunnerOrder, Session, State, notice};
+use crate::canary::{Canary, planted};
 use crate::proto::{EndReason, Outcome, TaskFinished, TaskKey};
 use crate::server::response::{Payload, Response, WholeBody};
 use crate::server::run::RunningTask;
@@ -24,7 +25,9 @@ impl Session {
                 let now = || self.client().server.clock.now();
                 self.finish(state, key, ended, now, after);
             }
-            notice(&mut state.driver, after);
+            if !planted(Canary::LostWakeUp) {
+                notice(&mut state.driver, after);
+            }
         });
     }
 
@@ -52,7 +55,12 @@ impl Session {
             },
         };
         match state.connection.finished(key, outcome, now) {
-            TaskFinished::Removed(retired) => self.retire(state, retired, after),
+            TaskFinished::Removed(mut retired) => {
+                if planted(Canary::PlaceLeakedOnPanic) && matches!(ended, Ended::Panicked) {
+                    retired.task.has_places = false;
+                }
+                self.retire(state, retired, after);
+            }
             TaskFinished::Pull => {
                 // Run data is for the time of the run function alone (T3).
                 if let Some(task) = state.connection.task_mut(key)
