@@ -41,6 +41,9 @@ pub struct Disconnect {
     deadline_reached: bool,
     /// An end of stream that came in Draining or Failing ends Lingering at once (D7).
     end_of_input: bool,
+    /// The end of this side's stream is on its way: without it, the last bytes
+    /// might stay with a transport that buffers (D3).
+    half_closed: bool,
 }
 
 impl Default for Disconnect {
@@ -59,6 +62,7 @@ impl Disconnect {
             reason: None,
             deadline_reached: false,
             end_of_input: false,
+            half_closed: false,
         }
     }
 
@@ -139,8 +143,13 @@ impl Disconnect {
             self.phase = Phase::Lingering {
                 until: now.checked_add(linger),
             };
-            self.end_if_client_is_done();
         }
+    }
+
+    /// This side's half-close, with which Lingering begins, is done.
+    pub fn handle_half_closed(&mut self) {
+        self.half_closed = true;
+        self.end_if_client_is_done();
     }
 
     /// The client's end of stream, once Open has been left.
@@ -150,7 +159,8 @@ impl Disconnect {
     }
 
     fn end_if_client_is_done(&mut self) {
-        if self.end_of_input && matches!(self.phase, Phase::Lingering { .. }) {
+        let both_ended = self.end_of_input && self.half_closed;
+        if both_ended && matches!(self.phase, Phase::Lingering { .. }) {
             self.phase = Phase::Closed;
         }
     }

@@ -36,7 +36,7 @@ pub struct Limits {
     /// Default 16 MiB. 0 counts as 1.
     pub held_limit_bytes: usize,
     /// The same, of all connections together; at the limit tasks are answered
-    /// `UNAVAILABLE` (PROTOCOL L16). Default 1 GiB.
+    /// `UNAVAILABLE` (PROTOCOL L16). Default 1 GiB. 0 counts as 1.
     pub server_held_limit_bytes: usize,
 }
 

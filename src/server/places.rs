@@ -21,7 +21,7 @@ impl Places {
     /// Takes one place, unless all are taken.
     pub(crate) fn take(&self) -> bool {
         // Count first, look after: two that come together for the last place
-        // cannot both get it. At worst both are refused.
+        // cannot both get it. At worst one is refused that had a place.
         let before = self.taken.fetch_add(1, Ordering::Relaxed);
         let has_place = before < self.limit;
         if !has_place {
@@ -78,7 +78,7 @@ impl ServerPlaces {
             tasks: Places::new(limits.task_limit),
             unsent_bytes: Places::new(limits.server_unsent_limit_bytes.max(1)),
             connections: Places::new(limits.connection_limit),
-            held_bytes: Places::new(limits.server_held_limit_bytes),
+            held_bytes: Places::new(limits.server_held_limit_bytes.max(1)),
         }
     }
 }

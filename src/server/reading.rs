@@ -60,6 +60,10 @@ impl ReadingFunction {
         })
     }
 
+    pub(crate) fn is_for(&self, key: TaskKey) -> bool {
+        self.context.key == key
+    }
+
     pub(crate) fn poll(
         &mut self,
         session: &Session,
@@ -70,14 +74,27 @@ impl ReadingFunction {
             return ReadingStep::Waits;
         };
         let key = self.context.key;
-        let polled = match unless_task_panics(session, key, || function.as_mut().poll(cx)) {
+        // The words of an error are the application's code, too.
+        let polled = unless_task_panics(session, key, || {
+            function
+                .as_mut()
+                .poll(cx)
+                .map_err(|error| error.to_string().into_boxed_str())
+        });
+        let result = match polled {
             Some(Poll::Pending) => return ReadingStep::Waits,
             Some(Poll::Ready(result)) => Some(result),
             None => None,
         };
-        let dropped = unless_task_panics(session, key, || self.function = None);
-        self.function = None;
-        let result = polled.filter(|_| dropped.is_some());
+        let function = self.function.take();
+        let dropped = unless_task_panics(session, key, || drop(function));
+        let result = match (result, dropped) {
+            (result, Some(())) => result,
+            (result, None) => {
+                drop_quietly(result);
+                None
+            }
+        };
         let (outcome, run_data) = self.outcome(result);
         let runs = matches!(outcome, ReadOutcome::Run(_));
         if session.read_returned(self.context.key, outcome, run_data, now) {
@@ -92,13 +109,12 @@ impl ReadingFunction {
 
     fn outcome(
         &mut self,
-        result: Option<Result<Task, TaskFunctionError>>,
+        result: Option<Result<Task, Box<str>>>,
     ) -> (ReadOutcome, Option<super::task::RunData>) {
         match result {
             None => (ReadOutcome::Panicked, None),
             Some(Err(error)) => {
                 let RequestHeader { code, id } = self.header;
-                let error = error.to_string().into();
                 let reason = EndReason::TaskFunction { id, code, error };
                 (ReadOutcome::Error(reason), None)
             }

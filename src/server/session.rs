@@ -3,7 +3,8 @@
 //! Invariants:
 //! 1. `state` is the only lock of a connection. No user code runs under it, and
 //!    no other lock is taken under it.
-//! 2. Wakers are woken and what tasks leave behind is dropped after it is released.
+//! 2. Wakers are woken, observers told, and what tasks leave behind is dropped
+//!    after it is released.
 //! 3. The driver is `Parked` only if nothing was found to do *under the same
 //!    lock*; whoever changes anything that concerns it takes its waker, once.
 //! 4. A run function learns of its cancel under the lock, before it registers
@@ -18,17 +19,17 @@ mod for_tasks;
 mod reader;
 mod record;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::sync::Arc;
 use std::task::Waker;
 
-use self::effects::AfterUnlock;
-pub(crate) use self::for_driver::{DropReading, ForDriver, TurnEnd};
+use self::effects::{AfterUnlock, Telling};
+pub(crate) use self::for_driver::{ForDriver, TurnEnd};
 use self::reader::ReaderState;
 pub(crate) use self::record::{Ended, RunnerOrder, TaskRecord};
 use super::client::ClientContext;
-use super::observe::Observer;
+use super::observe::{Event, Observer};
 use crate::proto::Connection;
 use crate::sync::atomic::AtomicU64;
 use crate::sync::{Arc as SharedArc, Mutex, MutexGuard};
@@ -81,6 +82,10 @@ pub(crate) struct State {
     observer: Arc<dyn Observer>,
     /// It is the one that watches nothing: it need not be asked.
     observer_is_silent: bool,
+    observer_has_panicked: bool,
+    /// What it has not been told, oldest first, and whether somebody is telling it.
+    events: VecDeque<Event>,
+    telling: Telling,
     /// Rules of limits that were warned of: a peer must not fill the log.
     warned: Vec<&'static str>,
     span: tracing::Span,
@@ -107,6 +112,9 @@ impl Session {
                 single_runners: 0,
                 observer_is_silent: observer.is_silent(),
                 observer,
+                observer_has_panicked: false,
+                events: VecDeque::new(),
+                telling: Telling::Nobody,
                 warned: Vec::new(),
                 span,
             }),
@@ -142,11 +150,16 @@ impl Session {
                 self.carry_out(&mut state, &mut after);
             }
             self.count(&mut state, &mut after);
-            after.note_observer(&state);
+            after.undertake_telling(&mut state);
             result
         };
         after.act(self);
         result
+    }
+
+    /// Has the observer told of this, behind all that has happened before.
+    pub(crate) fn tell(&self, event: Event) {
+        self.with(|state, _| state.push_event(event));
     }
 
     /// The same for the driver itself, which needs no waking.

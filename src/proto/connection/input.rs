@@ -118,7 +118,7 @@ impl<T> Connection<T> {
         }
         // PROTOCOL T11: judged before any pause, for every code but Cancel.
         if self.is_live(id, code) {
-            let offset = self.offset.wrapping_add(*at as u64 - 5);
+            let offset = self.offset.wrapping_add(*at as u64).wrapping_sub(5);
             let error = ProtocolError::DuplicateTaskId { id, code, offset };
             self.fail(error.into(), now);
             return None;

@@ -1,9 +1,9 @@
 //! What time does to the connection (PROTOCOL section 7, E5).
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::current::Current;
-use super::{Action, Connection};
+use super::{Action, Connection, Flush};
 use crate::canary::{Canary, planted};
 use crate::proto::disconnect::Phase;
 use crate::proto::ledger::TaskKey;
@@ -16,6 +16,8 @@ impl<T> Connection<T> {
     /// on those that have run out, judged after the turn's bytes (L13).
     pub fn handle_timeout(&mut self, now: Instant) {
         self.set_clocks(now);
+        // A drain that this turn has finished was not cut short by a deadline of now.
+        self.linger_if_done(now);
         self.expire(now);
         self.say_processing(now);
         self.linger_if_done(now);
@@ -41,8 +43,10 @@ impl<T> Connection<T> {
     fn set_clocks(&mut self, now: Instant) {
         self.set_read_clock(now);
         let written = std::mem::take(&mut self.newly_written);
-        let pending = !self.outbox.is_empty();
-        let stands_still = self.outbox.unsent() == 0;
+        let flushing = self.flush == Flush::Pending;
+        let pending = !self.outbox.is_empty() || flushing;
+        // PROTOCOL section 7: while a body's next bytes are awaited.
+        let stands_still = self.outbox.writable() == 0 && !flushing;
         self.pace.wrote(written, pending, stands_still, now);
         let is_full = self.output_is_full();
         if is_full && !self.was_full {
@@ -111,8 +115,14 @@ impl<T> Connection<T> {
             return None;
         }
         let (key, counted_from) = self.ledger.first_turn()?;
-        let due = counted_from.checked_add(self.settings.timeouts.processing_interval)?;
+        let due = counted_from.checked_add(self.processing_interval())?;
         Some((key, due))
+    }
+
+    /// An interval of none would never come to an end.
+    fn processing_interval(&self) -> Duration {
+        const SHORTEST: Duration = Duration::from_millis(1);
+        self.settings.timeouts.processing_interval.max(SHORTEST)
     }
 
     fn say_processing(&mut self, now: Instant) {
@@ -121,9 +131,10 @@ impl<T> Connection<T> {
         }
         while let Some((key, _)) = self.next_processing().filter(|(_, due)| *due <= now) {
             if let Some((id, code)) = self.ledger.identity(key) {
-                self.outbox.push_processing(id, code);
+                self.outbox.push_processing(key, id, code);
             }
-            self.ledger.restart_turn(key, now);
+            // The next one is counted from this, and queued once this is taken.
+            self.ledger.suspend_turn(key, now);
         }
     }
 

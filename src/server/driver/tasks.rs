@@ -14,11 +14,10 @@ use crate::runtime::Transport;
 use crate::server::reading::{ReadingFunction, ReadingStep};
 use crate::server::registration::{Execution, Function, Registered};
 use crate::server::run::{
-    BlockingTask, GROUP, Group, RunningTask, poll_in_place, unless_task_panics,
+    BlockingTask, GROUP, Group, RunningTask, drop_quietly, poll_in_place, unless_task_panics,
 };
 use crate::server::session::{Ended, Session};
 use crate::server::task::{RunFunction, TaskContext};
-use crate::sync::atomic::Ordering;
 use crate::wire::RequestHeader;
 
 impl<S: Transport> Driver<S> {
@@ -48,23 +47,31 @@ impl<S: Transport> Driver<S> {
         let mut function = match function {
             RunFunction::Future(future) => future,
             RunFunction::Blocking(function) => {
-                let task = BlockingTask::new(self.session.clone(), key, function);
-                let executor = &self.session.client().server.executor;
-                return executor.spawn_blocking(Box::new(move || task.run()));
+                if let Some(task) = BlockingTask::new(self.session.clone(), key, function) {
+                    let executor = &self.session.client().server.executor;
+                    executor.spawn_blocking(Box::new(move || task.run()));
+                }
+                return;
             }
         };
         let execution = registered.registration.execution;
         let in_place = match execution {
             Execution::Spawn => false,
-            Execution::Auto => !registered.is_slow.load(Ordering::Relaxed),
+            Execution::Auto => !registered.is_slow(),
             Execution::Local => true,
         };
-        if in_place && let Poll::Ready(ended) = poll_in_place(&self.session, key, &mut function) {
-            return self.ended.push((key, ended));
+        if in_place {
+            let polled = poll_in_place(&self.session, key, &mut function);
+            let clock = &*self.session.client().server.clock;
+            self.stopwatch.polled(registered, clock);
+            if let Poll::Ready(ended) = polled {
+                return self.ended.push((key, ended));
+            }
         }
         let task = RunningTask::new(self.session.clone(), key, function);
         if execution == Execution::Local {
             self.local.push(task);
+            self.has_new_local = true;
         } else {
             self.pending.push((Arc::clone(registered), task));
         }
@@ -77,7 +84,7 @@ impl<S: Transport> Driver<S> {
         let context = self.context(key, header);
         let begun = ReadingFunction::begin(registered, context, header);
         match begun {
-            Some(reading) => self.reading = Some(reading),
+            Some(reading) => drop_quietly(self.reading.replace(reading)),
             None => {
                 let outcome = crate::proto::ReadOutcome::Panicked;
                 self.session.read_returned(key, outcome, None, now);
@@ -91,7 +98,7 @@ impl<S: Transport> Driver<S> {
         };
         match reading.poll(&self.session, cx, now) {
             ReadingStep::Waits => {}
-            ReadingStep::Over => self.reading = None,
+            ReadingStep::Over => drop_quietly(self.reading.take()),
             ReadingStep::Starts => self.end_reading(true),
         }
     }
@@ -124,10 +131,10 @@ impl<S: Transport> Driver<S> {
             executor.spawn(Box::pin(group));
         };
         for (registered, task) in self.pending.drain(..) {
-            let alone = registered.registration.execution == Execution::Spawn
-                || registered.is_slow.load(Ordering::Relaxed);
+            let alone =
+                registered.registration.execution == Execution::Spawn || registered.is_slow();
             if alone {
-                let single = Group::single(self.session.clone(), task);
+                let single = Group::single(self.session.clone(), task, registered);
                 executor.spawn(Box::pin(single));
                 continue;
             }

@@ -4,9 +4,11 @@ use std::sync::Arc;
 use std::task::Waker;
 use std::time::Instant;
 
+use slab::Slab;
+
 use crate::server::registration::Registered;
 use crate::server::response::Response;
-use crate::server::task::RunData;
+use crate::server::task::{BlockingFunction, RunData};
 
 /// What the server keeps for a task.
 pub(crate) struct TaskRecord {
@@ -27,7 +29,9 @@ pub(super) struct Attachments {
     pub(super) order: RunnerOrder,
     pub(super) is_told: bool,
     /// Those who wait to be told.
-    pub(super) listeners: Vec<Waker>,
+    pub(super) listeners: Slab<Waker>,
+    /// A blocking function that waits for a thread: here a cancel can drop it.
+    pub(super) waiting: Option<BlockingFunction>,
 }
 
 impl TaskRecord {
