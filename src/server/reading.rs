@@ -12,7 +12,7 @@ use super::session::Session;
 use super::task::{IsBlocking, Request, RunFunction, Task, TaskContext};
 use crate::proto::{EndReason, FunctionKind, ReadOutcome, TaskKey};
 use crate::runtime::BoxFuture;
-use crate::wire::RequestHeader;
+use crate::wire::{RequestHeader, TaskId};
 
 /// What a poll of the task function came to.
 pub(crate) enum ReadingStep {
@@ -29,6 +29,8 @@ pub(crate) struct ReadingFunction {
     context: TaskContext,
     header: RequestHeader,
     function: Option<BoxFuture<'static, Result<Task, TaskFunctionError>>>,
+    /// The task's span, where it is enabled.
+    span: Option<tracing::Span>,
     returned: Option<Task>,
 }
 
@@ -53,6 +55,7 @@ impl ReadingFunction {
         })?;
         Some(Self {
             registered,
+            span: context.session.enabled_span(context.key, context.id),
             context,
             header,
             function: Some(function),
@@ -76,6 +79,7 @@ impl ReadingFunction {
         let key = self.context.key;
         // The words of an error are the application's code, too.
         let polled = unless_task_panics(session, key, || {
+            let _entered = self.span.as_ref().map(tracing::Span::enter);
             function
                 .as_mut()
                 .poll(cx)
@@ -135,12 +139,26 @@ impl ReadingFunction {
     }
 
     /// The run function, made; its maker may panic.
-    pub(crate) fn into_run(self) -> Option<(TaskKey, Arc<Registered>, Option<RunFunction>)> {
-        let key = self.context.key;
+    pub(crate) fn into_run(self) -> Option<ToRun> {
         let make = self.returned?.make?;
+        let RequestHeader { id, .. } = self.header;
         let context = self.context;
-        let session = context.session.clone();
+        let (session, key) = (context.session.clone(), context.key);
         let function = unless_task_panics(&session, key, || make(context));
-        Some((key, self.registered, function))
+        Some(ToRun {
+            key,
+            id,
+            registered: self.registered,
+            function,
+        })
     }
+}
+
+/// What a task function came to, to be run.
+pub(crate) struct ToRun {
+    pub(crate) key: TaskKey,
+    pub(crate) id: TaskId,
+    pub(crate) registered: Arc<Registered>,
+    /// `None`: its maker panicked.
+    pub(crate) function: Option<RunFunction>,
 }

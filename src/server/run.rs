@@ -17,6 +17,7 @@ use super::session::{Ended, RunnerOrder, Session};
 use super::task::{BoxRunFuture, RunFuture};
 use crate::proto::TaskKey;
 use crate::runtime::Timer;
+use crate::wire::TaskId;
 
 /// Runs code of the application's that belongs to no one task; a panic of it is
 /// logged and gives `None`.
@@ -112,6 +113,36 @@ struct Spent;
 impl RunFuture for Spent {
     fn poll_run(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Result<Response, TaskError>> {
         Poll::Pending
+    }
+}
+
+/// A run function in its task's span.
+struct InSpan {
+    span: tracing::Span,
+    function: BoxRunFuture,
+}
+
+impl RunFuture for InSpan {
+    fn poll_run(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Response, TaskError>> {
+        let Self { span, function } = &mut *self;
+        let _entered = span.enter();
+        function.as_mut().poll_run(cx)
+    }
+}
+
+/// The run function in its task's span, if that is enabled: nobody else pays for it.
+pub(crate) fn in_span(
+    session: &Session,
+    key: TaskKey,
+    id: TaskId,
+    function: BoxRunFuture,
+) -> BoxRunFuture {
+    match session.enabled_span(key, id) {
+        Some(span) => Box::pin(InSpan { span, function }),
+        None => function,
     }
 }
 

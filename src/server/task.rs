@@ -239,10 +239,11 @@ impl TaskContext {
         self.session.metadata(self.key)
     }
 
-    /// A tracing span for the task, below its client's.
+    /// The task's tracing span, below its client's; its functions run in it
+    /// where spans of the level DEBUG are enabled.
     #[must_use]
     pub fn span(&self) -> tracing::Span {
-        self.session.task_span(self.id, self.code())
+        self.session.task_span(self.key, self.id)
     }
 
     /// When the run limit of its registration ends it (PROTOCOL T12); `None`:

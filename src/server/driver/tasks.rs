@@ -14,11 +14,12 @@ use crate::runtime::Transport;
 use crate::server::reading::{ReadingFunction, ReadingStep};
 use crate::server::registration::{Execution, Function, Registered};
 use crate::server::run::{
-    BlockingTask, GROUP, Group, RunningTask, drop_quietly, poll_in_place, unless_task_panics,
+    BlockingTask, GROUP, Group, RunningTask, drop_quietly, in_span, poll_in_place,
+    unless_task_panics,
 };
 use crate::server::session::{Ended, Session};
 use crate::server::task::{RunFunction, TaskContext};
-use crate::wire::RequestHeader;
+use crate::wire::{RequestHeader, TaskId};
 
 impl<S: Transport> Driver<S> {
     fn context(&self, key: TaskKey, header: RequestHeader) -> TaskContext {
@@ -38,16 +39,21 @@ impl<S: Transport> Driver<S> {
         };
         let context = self.context(key, header);
         match unless_task_panics(&self.session, key, || function(context, payload)) {
-            Some(function) => self.start_run(key, &registered, function),
+            Some(function) => self.start_run((key, header.id), &registered, function),
             None => self.ended.push((key, Ended::Panicked)),
         }
     }
 
-    fn start_run(&mut self, key: TaskKey, registered: &Arc<Registered>, function: RunFunction) {
+    fn start_run(
+        &mut self,
+        (key, id): (TaskKey, TaskId),
+        registered: &Arc<Registered>,
+        function: RunFunction,
+    ) {
         let mut function = match function {
-            RunFunction::Future(future) => future,
+            RunFunction::Future(future) => in_span(&self.session, key, id, future),
             RunFunction::Blocking(function) => {
-                if let Some(task) = BlockingTask::new(self.session.clone(), key, function) {
+                if let Some(task) = BlockingTask::new(self.session.clone(), (key, id), function) {
                     let executor = &self.session.client().server.executor;
                     executor.spawn_blocking(Box::new(move || task.run()));
                 }
@@ -108,13 +114,12 @@ impl<S: Transport> Driver<S> {
         if !start {
             return;
         }
-        if let Some((key, registered, function)) =
-            self.reading.take().and_then(ReadingFunction::into_run)
-        {
-            match function {
-                Some(function) => self.start_run(key, &registered, function),
-                None => self.ended.push((key, Ended::Panicked)),
-            }
+        let Some(run) = self.reading.take().and_then(ReadingFunction::into_run) else {
+            return;
+        };
+        match run.function {
+            Some(function) => self.start_run((run.key, run.id), &run.registered, function),
+            None => self.ended.push((run.key, Ended::Panicked)),
         }
     }
 

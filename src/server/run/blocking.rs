@@ -4,12 +4,14 @@ use super::{drop_quietly, ended, unless_task_panics};
 use crate::proto::TaskKey;
 use crate::server::session::{Ended, Session};
 use crate::server::task::BlockingFunction;
+use crate::wire::TaskId;
 
 /// A place in the executor's queue. The function itself waits with its task,
 /// where a cancel can drop it.
 pub(crate) struct BlockingTask {
     session: Session,
     key: TaskKey,
+    id: TaskId,
     stage: Stage,
 }
 
@@ -21,7 +23,11 @@ enum Stage {
 
 impl BlockingTask {
     /// Takes up a function; `None`: its task has gone already.
-    pub(crate) fn new(session: Session, key: TaskKey, function: BlockingFunction) -> Option<Self> {
+    pub(crate) fn new(
+        session: Session,
+        (key, id): (TaskKey, TaskId),
+        function: BlockingFunction,
+    ) -> Option<Self> {
         if let Some(unwanted) = session.leave_waiting(key, function) {
             drop_quietly(unwanted);
             return None;
@@ -29,6 +35,7 @@ impl BlockingTask {
         Some(Self {
             session,
             key,
+            id,
             stage: Stage::Waiting,
         })
     }
@@ -38,7 +45,9 @@ impl BlockingTask {
         let Some(function) = self.take_function() else {
             return;
         };
+        let span = self.session.enabled_span(self.key, self.id);
         let ended = unless_task_panics(&self.session, self.key, || {
+            let _entered = span.as_ref().map(tracing::Span::enter);
             ended(&self.session, self.key, function())
         });
         let ended = ended.unwrap_or(Ended::Panicked);

@@ -263,15 +263,44 @@ impl Session {
         Some(Arc::clone(&registered.name))
     }
 
-    pub(crate) fn task_span(&self, id: TaskId, code: Option<TaskCode>) -> tracing::Span {
-        let name = code.and_then(|code| self.client().server.registry.find(code));
-        tracing::debug_span!(
+    /// The task's tracing span, below its client's: one for the task's whole life.
+    pub(crate) fn task_span(&self, key: TaskKey, id: TaskId) -> tracing::Span {
+        let (made, code) = {
+            let state = self.lock();
+            let ledger = state.connection.ledger();
+            let attachments = ledger.task(key).and_then(|task| task.attachments.as_ref());
+            let made = attachments.and_then(|some| some.span.clone());
+            (made, ledger.identity(key).map(|(_, code)| code))
+        };
+        if let Some(span) = made {
+            return (*span).clone();
+        }
+        let name = self.name_of(code.map(|code| (id, code)));
+        let span = tracing::debug_span!(
             parent: &self.span(),
             "task",
             id = id.0,
             code = code.map(|code| code.0),
-            name = name.as_ref().map(|task| &*task.name),
-        )
+            name = name.as_deref(),
+        );
+        let span = Arc::new(span);
+        let kept = {
+            let mut state = self.lock();
+            let task = state.connection.task_mut(key);
+            task.map(|task| Arc::clone(task.attach().span.get_or_insert(Arc::clone(&span))))
+        };
+        // Another thread may have been first.
+        (*kept.unwrap_or(span)).clone()
+    }
+
+    /// The same for the task's code to run in, where such spans are enabled.
+    pub(crate) fn enabled_span(&self, key: TaskKey, id: TaskId) -> Option<tracing::Span> {
+        use tracing::level_filters::LevelFilter;
+        if LevelFilter::current() < LevelFilter::DEBUG {
+            return None;
+        }
+        let span = self.task_span(key, id);
+        (!span.is_disabled()).then_some(span)
     }
 }
 

@@ -24,6 +24,9 @@ pub(crate) struct TaskRecord {
 #[derive(Default)]
 pub(super) struct Attachments {
     pub(super) run_data: Option<RunData>,
+    /// The task's tracing span, once somebody has asked for it; counted here,
+    /// for a span's own clone is the subscriber's code.
+    pub(super) span: Option<Arc<tracing::Span>>,
     /// The run function's waker, once it is on an executor.
     pub(super) runner: Option<Waker>,
     pub(super) order: RunnerOrder,
