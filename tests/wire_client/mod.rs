@@ -13,6 +13,7 @@ use asyncserver::server::{
 };
 use asyncserver::wire::*;
 use bytes::{Bytes, BytesMut};
+use futures_util::FutureExt;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use tokio::task::JoinHandle;
 
@@ -89,6 +90,11 @@ impl WireClient {
             .write_all(bytes)
             .await
             .expect("the server reads");
+    }
+
+    /// Sends at once, or not at all: whether it did.
+    pub(crate) fn try_send(&mut self, bytes: &[u8]) -> bool {
+        self.send(bytes).now_or_never().is_some()
     }
 
     pub(crate) async fn ask(&mut self, code: u8, id: u32, message: &[u8]) {
