@@ -97,6 +97,11 @@ impl WireClient {
         self.send(bytes).now_or_never().is_some()
     }
 
+    /// Ends the stream at once: whether that was possible.
+    pub(crate) fn try_end_of_stream(&mut self) -> bool {
+        self.end_of_stream().now_or_never().is_some()
+    }
+
     pub(crate) async fn ask(&mut self, code: u8, id: u32, message: &[u8]) {
         self.send(&request(code, id, message)).await;
     }
