@@ -331,3 +331,33 @@ async fn l7_the_producing_of_bodies_pauses_while_the_client_takes_nothing() {
     client.stream.read_exact(&mut some).await.unwrap();
     assert!(produced.load(std::sync::atomic::Ordering::Relaxed) > 300_000);
 }
+
+#[tokio::test(start_paused = true)]
+async fn at_most_sixteen_bodies_are_produced_ahead_of_their_turn() {
+    let notes = Notes::default();
+    let asked = notes.clone();
+    let tested = Registration::task(move |context: TaskContext, _| {
+        let (asked, id) = (asked.clone(), context.id());
+        let mut once = false;
+        let body = stream::poll_fn(move |_| {
+            if !std::mem::replace(&mut once, true) {
+                asked.note(id.to_string());
+            }
+            Poll::<Option<Piece>>::Pending
+        });
+        async move { Ok(Response::stream(body)) }
+    });
+    let mut client = WireClient::connect(&server(tested));
+    client.ask(HALF, 100, &[70]).await;
+    settle().await;
+    for id in 1..=20 {
+        client.ask(TESTED, id, b"").await;
+    }
+    settle().await;
+    let expected: Vec<_> = (1..=16).map(|id| id.to_string()).collect();
+    assert_eq!(notes.take(), expected, "oldest first");
+    // Where one leaves, the next one follows.
+    client.ask(251, 3, b"").await;
+    settle().await;
+    assert_eq!(notes.take(), ["17"]);
+}

@@ -271,3 +271,26 @@ async fn a_blocking_function_outlives_its_connection_in_its_place() {
     world.end(thread).await;
     assert_eq!(world.server.task_count(), 0);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_task_function_may_return_a_function_that_blocks() {
+    let world = world(plain, Limits::default());
+    let streamed = reading(|_, message| {
+        Box::pin(async move {
+            let chunk = message.chunk().await;
+            Ok(Task::blocking(move |_| Ok(chunk.unwrap_or_default())))
+        })
+    });
+    world
+        .server
+        .register(TaskCode(4), "streamed", streamed)
+        .unwrap();
+    let mut client = WireClient::connect(&world.server);
+    client.ask(4, 1, b"one").await;
+    client.ask(4, 2, b"two").await;
+    settle().await;
+    client.ask(251, 2, b"").await;
+    client.expect(Answer::Error(2, CANCELLED)).await;
+    world.executor.start_thread().join().unwrap();
+    client.expect(ok(1, "one")).await;
+}
