@@ -9,7 +9,6 @@ use std::time::Duration;
 use asyncserver::server::*;
 use asyncserver::wire::{ErrorCode, TaskCode};
 use bytes::Bytes;
-use futures_util::StreamExt;
 use manual_executor::ManualExecutor;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep};
@@ -368,65 +367,6 @@ async fn what_its_executor_drops_unfinished_is_cancelled() {
         executor.drop_futures();
         client.expect(cancelled(1)).await;
     }
-}
-
-#[tokio::test(start_paused = true)]
-async fn t12_a_run_limit_is_a_cancel_that_answers_deadline() {
-    let limit = ms(200);
-    for (tested, expected, after) in [
-        (
-            sleeper(&Notes::default()),
-            Answer::Error(1, ErrorCode::DEADLINE),
-            200,
-        ),
-        (tidy(), ok(1, "tidied"), 300),
-        (
-            sleeper(&Notes::default()).on_cancel(cooperate(SECOND)),
-            Answer::Error(1, ErrorCode::DEADLINE),
-            1200,
-        ),
-    ] {
-        let mut client = WireClient::connect(&server(tested.run_limit(limit)));
-        let began = Instant::now();
-        client.ask(TESTED, 1, &[0; 100]).await;
-        client.expect(expected).await;
-        assert_eq!(began.elapsed(), ms(after));
-    }
-}
-
-#[tokio::test(start_paused = true)]
-async fn t12_a_run_limit_ends_with_the_beginning_of_the_response() {
-    let body = |begin_after| {
-        Registration::task(async |_, _| {
-            let some = futures_util::stream::iter(0..4).then(async |_| {
-                sleep(ms(90)).await;
-                Ok(vec![7; 100])
-            });
-            Ok(Response::stream(some))
-        })
-        .run_limit(ms(200))
-        .begin_after_bytes(begin_after)
-    };
-    let mut client = WireClient::connect(&server(body(150)));
-    client.ask(TESTED, 1, b"").await;
-    client.expect(ok(1, vec![7; 400])).await;
-    let mut client = WireClient::connect(&server(body(250)));
-    client.ask(TESTED, 1, b"").await;
-    client.expect(Answer::Error(1, ErrorCode::DEADLINE)).await;
-}
-
-#[tokio::test(start_paused = true)]
-async fn t12_the_deadline_is_told_until_a_cancel() {
-    let tells = Registration::task(async |context: TaskContext, _| {
-        let left = context.deadline().unwrap() - Instant::now().into_std();
-        context.cancelled().await;
-        assert!(context.deadline().is_none());
-        Ok(left.as_millis().to_string())
-    });
-    let tells = tells.run_limit(ms(200)).on_cancel(cooperate(SECOND));
-    let mut client = WireClient::connect(&server(tells));
-    client.ask(TESTED, 1, b"").await;
-    client.expect(ok(1, "200")).await;
 }
 
 #[tokio::test(start_paused = true)]

@@ -6,13 +6,9 @@ use std::time::Duration;
 
 use asyncserver::server::*;
 use asyncserver::wire::{ErrorCode, Features, TaskCode};
-use bytes::Bytes;
 use tokio::time::{Instant, sleep, timeout};
 use wire_client::*;
 
-const ECHO: u8 = 1;
-/// Sleeps for as many milliseconds as its message has bytes.
-const SLEEP: u8 = 2;
 /// Told to cancel, it ends when its grace of 2 s is over.
 const COOPERATES: u8 = 3;
 /// A body that has begun and never ends.
@@ -29,12 +25,7 @@ fn server() -> Server {
         sleep(SECOND * 1000).await;
         Ok(())
     });
-    Server::builder()
-        .task(TaskCode(ECHO), "echo", async |_, message| Ok(message))
-        .task(TaskCode(SLEEP), "sleep", async |_, message: Bytes| {
-            sleep(ms(message.len() as u64)).await;
-            Ok("slept")
-        })
+    with_echo_and_sleep(Server::builder())
         .register(
             TaskCode(COOPERATES),
             "cooperates",
@@ -405,4 +396,21 @@ async fn a_cancel_while_draining_is_answered() {
     handle.cancel_all();
     client.expect(Answer::Error(1, ErrorCode::CANCELLED)).await;
     assert!(!client.end().await.deadline_reached);
+}
+
+#[tokio::test(start_paused = true)]
+async fn d8_a_connection_error_lingers_as_a_graceful_end_does() {
+    let server = server();
+    let (mut client, handle) = connected(&server).await;
+    client.ask(BREAK, 1, b"").await;
+    let began = Instant::now();
+    assert_eq!(client.answer().await, None);
+    // What the client still sends is discarded meanwhile.
+    client.send(&[7; 1000]).await;
+    let report = client.connection.await.unwrap();
+    assert_eq!(began.elapsed(), Timeouts::default().linger);
+    assert!(matches!(report.reason, EndReason::RunFunction { .. }));
+    assert_eq!(report.bytes_read, 1006);
+    assert!(handle.tasks().is_empty());
+    drop(client.stream);
 }

@@ -17,20 +17,10 @@ use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf};
 use tokio::time::{Instant, sleep};
 use wire_client::*;
 
-const ECHO: u8 = 1;
-/// Sleeps for as many milliseconds as its message has bytes.
-const SLEEP: u8 = 2;
 const SECOND: Duration = Duration::from_secs(1);
 
 fn server(on_half_close: OnHalfClose) -> Server {
-    Server::builder()
-        .on_half_close(on_half_close)
-        .task(TaskCode(ECHO), "echo", async |_, message| Ok(message))
-        .task(TaskCode(SLEEP), "sleep", async |_, message: Bytes| {
-            sleep(ms(message.len() as u64)).await;
-            Ok("slept")
-        })
-        .build()
+    with_echo_and_sleep(Server::builder().on_half_close(on_half_close)).build()
 }
 
 #[tokio::test(start_paused = true)]

@@ -6,13 +6,9 @@ use std::time::Duration;
 
 use asyncserver::server::*;
 use asyncserver::wire::{ByteOrder, ErrorCode, Features, Negotiated, TaskCode};
-use bytes::Bytes;
 use tokio::time::{Instant, sleep};
 use wire_client::*;
 
-const ECHO: u8 = 1;
-/// Sleeps for as many milliseconds as its message has bytes.
-const SLEEP: u8 = 2;
 const KEEP_ALIVE: u8 = 250;
 const NEGOTIATE: u8 = 252;
 const BOTH: Features = Features::SUPPORTED;
@@ -22,14 +18,7 @@ fn builder(set: impl FnOnce(&mut Limits, &mut Timeouts)) -> ServerBuilder {
     let (mut limits, mut timeouts) = (Limits::default(), Timeouts::default());
     timeouts.processing_interval = ms(100);
     set(&mut limits, &mut timeouts);
-    Server::builder()
-        .limits(limits)
-        .timeouts(timeouts)
-        .task(TaskCode(ECHO), "echo", async |_, message| Ok(message))
-        .task(TaskCode(SLEEP), "sleep", async |_, message: Bytes| {
-            sleep(ms(message.len() as u64)).await;
-            Ok("slept")
-        })
+    with_echo_and_sleep(Server::builder().limits(limits).timeouts(timeouts))
 }
 
 fn server() -> Server {
@@ -379,5 +368,29 @@ async fn e7_reserved_codes_cannot_be_registered() {
     assert_eq!(
         server.registered_task_codes(),
         [TaskCode(ECHO), TaskCode(SLEEP)]
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn e2_a_cancel_acts_at_its_end_and_has_no_answer_of_its_own() {
+    let mut client = WireClient::connect(&server());
+    client.ask(SLEEP, 1, &[0; 1000]).await;
+    let cancel = request(251, 1, &[7; 300]);
+    client.send(&cancel[..cancel.len() - 1]).await;
+    client.expect_silence(ms(500)).await;
+    client.send(&[0]).await;
+    client.expect(Answer::Error(1, ErrorCode::CANCELLED)).await;
+    client.expect_silence(SECOND).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn e2_a_cancels_message_has_the_limit_of_all_messages() {
+    let server = builder(|limits, _| limits.message_limit_bytes = 100).build();
+    let mut client = WireClient::connect(&server);
+    client.ask(251, 1, &[7; 101]).await;
+    let reason = client.end().await.reason;
+    assert!(
+        matches!(reason, EndReason::MessageTooLong { .. }),
+        "{reason:?}"
     );
 }

@@ -4,13 +4,8 @@ mod wire_client;
 
 use asyncserver::server::*;
 use asyncserver::wire::{ErrorCode, TaskCode};
-use bytes::Bytes;
-use tokio::time::sleep;
-use wire_client::*;
 
-const ECHO: u8 = 1;
-/// Sleeps for as many milliseconds as its message has bytes.
-const SLEEP: u8 = 2;
+use wire_client::*;
 
 fn server() -> Server {
     with_limit(1024)
@@ -19,14 +14,7 @@ fn server() -> Server {
 fn with_limit(in_flight: usize) -> Server {
     let mut limits = Limits::default();
     limits.in_flight_limit = in_flight;
-    Server::builder()
-        .limits(limits)
-        .task(TaskCode(ECHO), "echo", async |_, message| Ok(message))
-        .task(TaskCode(SLEEP), "sleep", async |_, message: Bytes| {
-            sleep(ms(message.len() as u64)).await;
-            Ok("slept")
-        })
-        .build()
+    with_echo_and_sleep(Server::builder().limits(limits)).build()
 }
 
 #[tokio::test(start_paused = true)]

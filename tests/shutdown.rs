@@ -10,25 +10,16 @@ use asyncserver::runtime::memory::{self, MemoryConnector};
 use asyncserver::runtime::{Endpoints, Transport};
 use asyncserver::server::*;
 use asyncserver::wire::{Features, TaskCode};
-use bytes::Bytes;
 use tokio::io::AsyncReadExt;
 use tokio::time::sleep;
 use wire_client::*;
 
-const ECHO: u8 = 1;
-/// Sleeps for as many milliseconds as its message has bytes.
-const SLEEP: u8 = 2;
 /// Blocks its thread until the test lets it go on.
 const BLOCK: u8 = 3;
 const SECOND: Duration = Duration::from_secs(1);
 
 fn builder() -> ServerBuilder {
-    Server::builder()
-        .task(TaskCode(ECHO), "echo", async |_, message| Ok(message))
-        .task(TaskCode(SLEEP), "sleep", async |_, message: Bytes| {
-            sleep(ms(message.len() as u64)).await;
-            Ok("slept")
-        })
+    with_echo_and_sleep(Server::builder())
 }
 
 fn serving(server: &Server) -> (Serving, MemoryConnector) {

@@ -38,6 +38,23 @@ impl World {
         thread
     }
 
+    /// A client whose task 1 blocks its thread.
+    async fn blocked(&self) -> (WireClient, JoinHandle<()>) {
+        let mut client = WireClient::connect(&self.server);
+        client.ask(BLOCK, 1, b"").await;
+        settle().await;
+        let thread = self.begin();
+        (client, thread)
+    }
+
+    /// The same, once it has been cancelled and answered.
+    async fn stuck(&self) -> (WireClient, JoinHandle<()>) {
+        let (mut client, thread) = self.blocked().await;
+        client.ask(251, 1, b"").await;
+        client.expect(Answer::Error(1, CANCELLED)).await;
+        (client, thread)
+    }
+
     /// It returns, and whoever is concerned takes note.
     async fn end(&self, thread: JoinHandle<()>) {
         self.let_go.send(()).unwrap();
@@ -74,6 +91,8 @@ fn world(registration: impl FnOnce(Registration) -> Registration, limits: Limits
     }
 }
 
+type Change = fn(Registration) -> Registration;
+
 fn plain(registration: Registration) -> Registration {
     registration
 }
@@ -85,10 +104,7 @@ fn cooperating(registration: Registration) -> Registration {
 #[tokio::test(start_paused = true)]
 async fn a_blocking_function_answers_what_it_returns() {
     let world = world(plain, Limits::default());
-    let mut client = WireClient::connect(&world.server);
-    client.ask(BLOCK, 1, b"").await;
-    settle().await;
-    let thread = world.begin();
+    let (mut client, thread) = world.blocked().await;
     world.end(thread).await;
     client.expect(ok(1, "done")).await;
 }
@@ -122,13 +138,10 @@ async fn a_blocking_function_that_no_thread_ever_gets_to_is_cancelled() {
 
 #[tokio::test(start_paused = true)]
 async fn a_stuck_blocking_function_is_answered_when_its_grace_has_passed() {
-    let graces: [(fn(Registration) -> Registration, u64); 2] = [(plain, 1000), (cooperating, 300)];
+    let graces: [(Change, u64); 2] = [(plain, 1000), (cooperating, 300)];
     for (registration, grace) in graces {
         let world = world(registration, Limits::default());
-        let mut client = WireClient::connect(&world.server);
-        client.ask(BLOCK, 1, b"").await;
-        settle().await;
-        let thread = world.begin();
+        let (mut client, thread) = world.blocked().await;
         let handle = only_client(&world.server).await;
         handle.cancel(id(1));
         let began = Instant::now();
@@ -148,16 +161,13 @@ async fn a_stuck_blocking_function_is_answered_when_its_grace_has_passed() {
 
 #[tokio::test(start_paused = true)]
 async fn what_a_blocking_function_returns_in_time_counts_only_if_it_cooperates() {
-    let cases: [(fn(Registration) -> Registration, Answer); 2] = [
+    let cases: [(Change, Answer); 2] = [
         (plain, Answer::Error(1, CANCELLED)),
         (cooperating, ok(1, "done")),
     ];
     for (registration, expected) in cases {
         let world = world(registration, Limits::default());
-        let mut client = WireClient::connect(&world.server);
-        client.ask(BLOCK, 1, b"").await;
-        settle().await;
-        let thread = world.begin();
+        let (mut client, thread) = world.blocked().await;
         only_client(&world.server).await.cancel(id(1));
         world.end(thread).await;
         client.expect(expected).await;
@@ -169,12 +179,7 @@ async fn a_stuck_function_keeps_its_place_on_its_connection() {
     let mut limits = Limits::default();
     limits.in_flight_limit = 1;
     let world = world(plain, limits);
-    let mut client = WireClient::connect(&world.server);
-    client.ask(BLOCK, 1, b"").await;
-    settle().await;
-    let thread = world.begin();
-    client.ask(251, 1, b"").await;
-    client.expect(Answer::Error(1, CANCELLED)).await;
+    let (mut client, thread) = world.stuck().await;
     client.ask(ECHO, 2, b"waits").await;
     client.expect_silence(Duration::from_secs(60)).await;
     world.end(thread).await;
@@ -186,12 +191,7 @@ async fn a_stuck_function_keeps_its_place_past_its_connections_end() {
     let mut limits = Limits::default();
     limits.task_limit = 1;
     let world = world(plain, limits);
-    let mut client = WireClient::connect(&world.server);
-    client.ask(BLOCK, 1, b"").await;
-    settle().await;
-    let thread = world.begin();
-    client.ask(251, 1, b"").await;
-    client.expect(Answer::Error(1, CANCELLED)).await;
+    let (client, thread) = world.stuck().await;
     let report = client.finish().await;
     assert_eq!(report.counts.cancelled, 1);
     assert_eq!(report.stuck.len(), 1);
@@ -210,12 +210,7 @@ async fn a_stuck_function_keeps_its_place_past_its_connections_end() {
 #[tokio::test(start_paused = true)]
 async fn a_stuck_function_does_not_keep_a_connection_from_draining_or_idling() {
     let world = world(plain, Limits::default());
-    let mut client = WireClient::connect(&world.server);
-    client.ask(BLOCK, 1, b"").await;
-    settle().await;
-    let thread = world.begin();
-    client.ask(251, 1, b"").await;
-    client.expect(Answer::Error(1, CANCELLED)).await;
+    let (client, thread) = world.stuck().await;
     world.server.disconnect(Duration::from_secs(100));
     let report = client.end().await;
     assert!(!report.deadline_reached);
@@ -293,4 +288,43 @@ async fn a_task_function_may_return_a_function_that_blocks() {
     client.expect(Answer::Error(2, CANCELLED)).await;
     world.executor.start_thread().join().unwrap();
     client.expect(ok(1, "one")).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_header_that_waits_behind_a_stuck_function_does_not_keep_a_connection_from_idling() {
+    let mut limits = Limits::default();
+    limits.in_flight_limit = 1;
+    let world = world(plain, limits);
+    let (mut client, thread) = world.stuck().await;
+    client.ask(ECHO, 2, b"waits").await;
+    let began = Instant::now();
+    let report = client.end().await;
+    assert_eq!(report.reason, EndReason::TimeoutWaitingForTask);
+    assert_eq!(began.elapsed(), Timeouts::DEFAULT_WAIT);
+    world.end(thread).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_blocking_function_can_look_whether_it_has_been_cancelled() {
+    let executor = ManualExecutor::default();
+    let (begins, begun) = mpsc::channel();
+    let looks = Registration::blocking(move |context: TaskContext, _| {
+        begins.send(()).unwrap();
+        while !context.is_cancelled() {
+            std::thread::yield_now();
+        }
+        Ok("it looked")
+    });
+    let server = Server::builder()
+        .executor(executor.clone())
+        .register(TaskCode(BLOCK), "looks", cooperating(looks))
+        .build();
+    let mut client = WireClient::connect(&server);
+    client.ask(BLOCK, 1, b"").await;
+    let handle = only_client(&server).await;
+    let thread = executor.start_thread();
+    begun.recv().unwrap();
+    handle.cancel(id(1));
+    thread.join().unwrap();
+    client.expect(ok(1, "it looked")).await;
 }

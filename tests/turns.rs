@@ -8,28 +8,17 @@ use std::time::Duration;
 
 use asyncserver::server::*;
 use asyncserver::wire::TaskCode;
-use bytes::Bytes;
 use tokio::sync::Notify;
-use tokio::time::{advance, sleep};
+use tokio::time::advance;
 use tokio_util::sync::CancellationToken;
 use wire_client::*;
 
-const ECHO: u8 = 1;
-/// Sleeps for as many milliseconds as its message has bytes.
-const SLEEP: u8 = 2;
 const MINUTE: Duration = Duration::from_secs(60);
 
 fn server(set: impl FnOnce(&mut Limits)) -> Server {
     let mut limits = Limits::default();
     set(&mut limits);
-    Server::builder()
-        .limits(limits)
-        .task(TaskCode(ECHO), "echo", async |_, message| Ok(message))
-        .task(TaskCode(SLEEP), "sleep", async |_, message: Bytes| {
-            sleep(ms(message.len() as u64)).await;
-            Ok("slept")
-        })
-        .build()
+    with_echo_and_sleep(Server::builder().limits(limits)).build()
 }
 
 #[tokio::test(start_paused = true)]

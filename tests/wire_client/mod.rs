@@ -9,7 +9,7 @@ use std::time::Duration;
 use asyncserver::runtime::{Address, BoxFuture, Endpoints, Transport};
 use asyncserver::server::{
     ClientHandle, ConnectionOptions, ConnectionReport, MessageReader, Registration, Request,
-    Server, Task, TaskFunction, TaskFunctionError,
+    Server, ServerBuilder, Task, TaskFunction, TaskFunctionError,
 };
 use asyncserver::wire::*;
 use bytes::{Bytes, BytesMut};
@@ -268,4 +268,18 @@ where
     ) -> Result<Task, TaskFunctionError> {
         (self.0)(request, message).await
     }
+}
+
+pub(crate) const ECHO: u8 = 1;
+/// Sleeps for as many milliseconds as its message has bytes.
+pub(crate) const SLEEP: u8 = 2;
+
+/// With the tasks that most tests need.
+pub(crate) fn with_echo_and_sleep(builder: ServerBuilder) -> ServerBuilder {
+    builder
+        .task(TaskCode(ECHO), "echo", async |_, message| Ok(message))
+        .task(TaskCode(SLEEP), "sleep", async |_, message: Bytes| {
+            tokio::time::sleep(ms(message.len() as u64)).await;
+            Ok("slept")
+        })
 }
