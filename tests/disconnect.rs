@@ -414,3 +414,34 @@ async fn d8_a_connection_error_lingers_as_a_graceful_end_does() {
     assert!(handle.tasks().is_empty());
     drop(client.stream);
 }
+
+#[tokio::test(start_paused = true)]
+async fn d1_a_request_that_waits_for_its_place_is_not_accepted() {
+    let mut limits = Limits::default();
+    limits.in_flight_limit = 1;
+    let server = with_echo_and_sleep(Server::builder().limits(limits)).build();
+    let (mut client, handle) = connected(&server).await;
+    client.negotiate(Features::GOODBYE).await;
+    client.ask(SLEEP, 1, &[0; 100]).await;
+    client.ask(SLEEP, 2, &[0; 100]).await;
+    settle().await;
+    handle.disconnect(SECOND * 10);
+    client.expect(Answer::Goodbye(2)).await;
+    client.expect(ok(1, "slept")).await;
+    assert_eq!(client.end().await.counts.accepted, 2);
+    assert_eq!(server.task_count(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn d9_a_write_timeout_while_draining_replaces_the_reason() {
+    let server = server();
+    let mut client = WireClient::connect_with(&server, 1000, ConnectionOptions::default());
+    let handle = only_client(&server).await;
+    client.ask(ECHO, 1, &[7; 60_000]).await;
+    settle().await;
+    handle.disconnect(Duration::MAX);
+    let report = client.connection.await.unwrap();
+    assert_eq!(report.reason, EndReason::WriteTimeout);
+    assert_eq!(report.interrupted[0].state, TaskState::Responding);
+    drop(client.stream);
+}

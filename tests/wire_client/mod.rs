@@ -176,6 +176,19 @@ impl WireClient {
         rest
     }
 
+    /// Takes what comes, up to the end of the stream or this much silence.
+    pub(crate) async fn rest_until_silence(&mut self, time: Duration) {
+        let mut some = BytesMut::new();
+        loop {
+            some.clear();
+            let read = tokio::time::timeout(time, self.stream.read_buf(&mut some));
+            match read.await {
+                Ok(Ok(read)) if read > 0 => {}
+                _ => return,
+            }
+        }
+    }
+
     /// The client ends its stream, and still takes what comes.
     pub(crate) async fn end_of_stream(&mut self) {
         self.stream.shutdown().await.expect("a stream that is open");
