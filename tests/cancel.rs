@@ -342,6 +342,7 @@ async fn floods_of_submit_and_cancel_hold_their_places() {
     let mut client = WireClient::connect(&server);
     for id in 1..=2 {
         client.ask(TESTED, id, b"").await;
+        settle().await;
         client.ask(CANCEL, id, b"").await;
     }
     client.ask(ECHO, 3, b"third").await;

@@ -25,7 +25,7 @@ impl Visit for Line {
 impl<S: tracing::Subscriber> Layer<S> for Lines {
     fn on_event(&self, event: &tracing::Event<'_>, _: Context<'_, S>) {
         if event.metadata().target().starts_with("asyncserver") {
-            let mut line = Line::default();
+            let mut line = Line(format!("{} ", event.metadata().level()));
             event.record(&mut line);
             self.0.note(line.0);
         }
@@ -83,6 +83,7 @@ async fn what_panics_in_an_observer_is_logged_once_per_connection() {
         client.expect(ok(1, "")).await;
     }
     let lines = notes.take();
-    let panics = lines.iter().filter(|line| line.contains("own mistake"));
+    let errors = lines.iter().filter(|line| line.contains("ERROR"));
+    let panics = errors.filter(|line| line.contains("own mistake"));
     assert_eq!(panics.count(), 1);
 }

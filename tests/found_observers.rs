@@ -74,18 +74,6 @@ async fn a_task_whose_task_function_returned_before_its_messages_end_is_told_as_
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_observer_that_wants_no_task_events_gets_none() {
-    let (server, notes) = watched(false, |limits, _| limits.in_flight_limit = 1);
-    let mut client = WireClient::connect(&server);
-    client.ask(1, 1, &[0; 100]).await;
-    client.ask(1, 2, &[0; 100]).await;
-    only_client(&server).await.cancel(id(1));
-    settle().await;
-    client.finish().await;
-    assert_eq!(notes.take(), ["closed"]);
-}
-
-#[tokio::test(start_paused = true)]
 async fn a_connection_whose_future_is_dropped_is_told_as_closed() {
     let (server, notes) = watched(false, |_, _| ());
     let client = WireClient::connect(&server);

@@ -97,7 +97,7 @@ async fn lines_of(bytes: &[u8]) -> Vec<String> {
     notes.take()
 }
 
-const OPENED: &str = "DEBUG connection opened: @connection";
+const OPENED: &str = "DEBUG connection opened: client=client->server @connection";
 
 #[tokio::test(start_paused = true)]
 async fn an_expected_end_is_said_quietly_and_names_the_client() {
@@ -138,10 +138,10 @@ async fn the_servers_own_errors_are_warned_of_and_name_the_task() {
 async fn a_clients_errors_are_warned_of_once() {
     let twice = [request(FAIL, 7, &[3]), request(ECHO, 7, b"")].concat();
     let cases = [
-        (vec![ECHO], "read timeout"),
+        (vec![ECHO], "reason=read timeout"),
         (
             twice,
-            "protocol error: duplicate task id 7 (task code 1) in the request at byte 8",
+            "task=echo reason=protocol error: duplicate task id 7 (task code 1) in the request at byte 8",
         ),
     ];
     for (bytes, reason) in cases {
@@ -153,10 +153,9 @@ async fn a_clients_errors_are_warned_of_once() {
         let lines = notes.take();
         let warnings: Vec<_> = lines
             .iter()
-            .filter(|line| line.starts_with("WARN"))
+            .filter(|line| line.starts_with("WARN connection ended"))
             .collect();
-        let ended =
-            format!("WARN connection ended: client=client->server reason={reason} @connection");
+        let ended = format!("WARN connection ended: client=client->server {reason} @connection");
         assert_eq!(warnings, [&ended]);
     }
 }
@@ -180,7 +179,9 @@ async fn a_panic_is_an_error_that_says_whose_it_is() {
 async fn an_error_with_a_code_logs_what_clients_never_see() {
     let lines = lines_of(&request(FAIL, 7, &[1])).await;
     assert!(
-        lines[1].starts_with("DEBUG a task failed: code=9 error=out of stock"),
+        lines[1].starts_with(
+            "DEBUG task failed: client=client->server task=fail code=2 id=7 error=out of stock"
+        ),
         "{lines:?}"
     );
 }
@@ -195,7 +196,10 @@ async fn a_span_of_the_programs_own_takes_the_place_of_the_librarys() {
     handle.set_span(tracing::info_span!("second"));
     client.finish().await;
     let lines = notes.take();
-    assert_eq!(lines[0], "DEBUG connection opened: @first");
+    assert_eq!(
+        lines[0],
+        "DEBUG connection opened: client=client->server @first"
+    );
     assert!(lines[1].ends_with(" @second"), "{lines:?}");
 }
 

@@ -26,7 +26,7 @@ impl Observer for Witness {
     fn wants_task_events(&self) -> bool {
         true
     }
-    fn connection_opened(&self, client: &ClientHandle) {
+    fn handshake_done(&self, client: &ClientHandle) {
         self.0.note(format!("{client} opened"));
     }
     fn task_started(&self, _: &ClientHandle, task: ObservedTask) {
@@ -135,7 +135,7 @@ async fn limits_are_told_by_their_rules() {
     notes.take();
     client.ask(4, 1, b"").await;
     assert!(client.answer().await.is_some());
-    assert_eq!(notes.take(), ["L6 reached"]);
+    assert_eq!(notes.take(), ["N9 reached"]);
     server
         .register(TaskCode(4), "limited", sleeping().run_limit(ms(10)))
         .unwrap();
@@ -217,7 +217,7 @@ impl Observer for Panics {
     fn wants_task_events(&self) -> bool {
         panic!("asked")
     }
-    fn connection_opened(&self, _: &ClientHandle) {
+    fn handshake_done(&self, _: &ClientHandle) {
         panic!("opened")
     }
     fn connection_closed(&self, _: &ClientHandle, _: &ConnectionReport) {

@@ -223,6 +223,7 @@ async fn a_future_is_stuck_one_second_after_it_should_have_been_dropped() {
     let world = world(plain, Limits::default());
     let mut client = WireClient::connect(&world.server);
     client.ask(SLEEP, 1, b"").await;
+    settle().await;
     client.ask(251, 1, b"").await;
     let began = Instant::now();
     // Its executor does not get to it.

@@ -58,6 +58,9 @@ impl Default for Limits {
 /// What a rule of section 7 limits, for logs.
 pub(crate) fn limit_words(rule: &str) -> &'static str {
     match rule {
+        "L1" => "time with nothing to do",
+        "L2" => "time for a request",
+        "L3" => "time for responses to be taken",
         "L4" => "bytes of one message",
         "L5" => "tasks in flight of the connection",
         "L6" => "tasks of the server",

@@ -71,9 +71,8 @@ pub trait Observer: fmt::Debug + Send + Sync + 'static {
     fn task_finished(&self, _client: &ClientHandle, _task: ObservedTask, _ending: TaskEnding) {}
     /// A task did not end when it was told to (PROTOCOL T13), and is answered so.
     fn task_stuck(&self, _client: &ClientHandle, _task: ObservedTask) {}
-    /// A limit was reached, by the name of its rule: L4 to L7 and L14 to L16 of
-    /// PROTOCOL section 7, or N9 for a registration's own. L1 to L3 end the
-    /// connection, whose report says so.
+    /// A limit was reached, by the name of its rule: one of PROTOCOL section 7
+    /// that a client with a connection can reach, or N9 for a registration's own.
     fn limit_reached(&self, _client: &ClientHandle, _rule: &'static str) {}
     /// A connection was refused before it had a client (PROTOCOL L8, L9).
     fn connection_refused(&self, _endpoints: &Endpoints, _report: &ConnectionReport) {}

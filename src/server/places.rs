@@ -70,6 +70,10 @@ pub(crate) struct ServerPlaces {
     pub(crate) connections: Places,
     /// L16.
     pub(crate) held_bytes: Places,
+    /// Places in the executor's queue whose blocking function a cancel has
+    /// dropped: as many as L6 allows tasks, or floods of submit-and-cancel would
+    /// grow it without a bound.
+    pub(crate) empty: Places,
 }
 
 impl ServerPlaces {
@@ -78,6 +82,7 @@ impl ServerPlaces {
             tasks: Places::new(limits.task_limit),
             unsent_bytes: Places::new(limits.server_unsent_limit_bytes.max(1)),
             connections: Places::new(limits.connection_limit),
+            empty: Places::new(limits.task_limit),
             held_bytes: Places::new(limits.server_held_limit_bytes.max(1)),
         }
     }

@@ -17,6 +17,10 @@ use crate::wire::{ErrorCode, TaskCode, TaskId};
 /// so that L7 bounds what is queued of it.
 const WHOLE_AT_ONCE: usize = 64 << 10;
 
+/// How much of the body that is under way waits for the transport at most:
+/// enough to keep it busy, and all that a long body costs.
+const BODY_AHEAD: usize = 256 << 10;
+
 impl<T> Connection<T> {
     /// A run function has ended. A `Fatal` one ends the connection.
     pub fn finished(
@@ -149,7 +153,7 @@ impl<T> Connection<T> {
             return if holds_others_up { WHOLE_AT_ONCE } else { 0 };
         }
         let limit = self.settings.limits.unsent_limit_bytes.max(1);
-        limit.saturating_sub(writable)
+        limit.min(BODY_AHEAD).saturating_sub(writable)
     }
 
     /// Whether bodies are wanted ahead of their turn: they pause with L7.

@@ -96,16 +96,20 @@ impl<T> Connection<T> {
         self.end_slow_bodies(now);
         if self.phase() == Phase::Open {
             match self.pace.read_exhausted(now) {
-                Some(Exhausted::Timeout) => self.fail(EndReason::ReadTimeout, now),
-                Some(Exhausted::TooSlow) => self.fail(EndReason::ReadTooSlow, now),
-                None if self.pace.wait_is_over(now) => self.end_idle(now),
+                Some(exhausted) => {
+                    self.actions.push(Action::LimitReached("L2"));
+                    self.fail(read_reason(exhausted), now);
+                }
+                None if self.pace.wait_is_over(now) => {
+                    self.actions.push(Action::LimitReached("L1"));
+                    self.end_idle(now);
+                }
                 None => {}
             }
         }
-        match self.pace.write_exhausted(now) {
-            Some(Exhausted::Timeout) => self.give_up_output(EndReason::WriteTimeout, now),
-            Some(Exhausted::TooSlow) => self.give_up_output(EndReason::WriteTooSlow, now),
-            None => {}
+        if let Some(exhausted) = self.pace.write_exhausted(now) {
+            self.actions.push(Action::LimitReached("L3"));
+            self.give_up_output(write_reason(exhausted), now);
         }
     }
 
@@ -150,5 +154,19 @@ impl<T> Connection<T> {
             self.ledger.shrink_to_fit();
             self.outbox.shrink();
         }
+    }
+}
+
+const fn read_reason(exhausted: Exhausted) -> EndReason {
+    match exhausted {
+        Exhausted::Timeout => EndReason::ReadTimeout,
+        Exhausted::TooSlow => EndReason::ReadTooSlow,
+    }
+}
+
+const fn write_reason(exhausted: Exhausted) -> EndReason {
+    match exhausted {
+        Exhausted::Timeout => EndReason::WriteTimeout,
+        Exhausted::TooSlow => EndReason::WriteTooSlow,
     }
 }

@@ -19,7 +19,7 @@ use crate::server::run::{
 };
 use crate::server::session::{Ended, Session};
 use crate::server::task::{RunFunction, TaskContext};
-use crate::wire::{RequestHeader, TaskId};
+use crate::wire::{ErrorCode, RequestHeader, TaskId};
 
 impl<S: Transport> Driver<S> {
     fn context(&self, key: TaskKey, header: RequestHeader) -> TaskContext {
@@ -53,6 +53,10 @@ impl<S: Transport> Driver<S> {
         let mut function = match function {
             RunFunction::Future(future) => in_span(&self.session, key, id, future),
             RunFunction::Blocking(function) => {
+                if self.session.client().server.places.empty.is_full() {
+                    drop_quietly(function);
+                    return self.ended.push((key, Ended::Error(ErrorCode::UNAVAILABLE)));
+                }
                 if let Some(task) = BlockingTask::new(self.session.clone(), (key, id), function) {
                     let executor = &self.session.client().server.executor;
                     executor.spawn_blocking(Box::new(move || task.run()));

@@ -153,10 +153,11 @@ impl Session {
         let attachments = record.attachments.as_mut();
         let waits = attachments.is_some_and(|some| some.waiting.is_some());
         if record.has_places {
+            state.spare_places += 1;
             // A function that no thread has come to yet leaves an empty place in
-            // the executor's queue, which keeps that of L6 until one does.
-            if !waits {
-                state.spare_places += 1;
+            // the executor's queue.
+            if waits {
+                self.client().server.places.empty.force(1);
             }
             record.registered.leave();
             state.held_bytes -= record.held_bytes;

@@ -7,7 +7,7 @@ use std::time::Instant;
 use super::effects::{AfterUnlock, Unwanted};
 use super::{Ended, RunnerOrder, Session, State, notice};
 use crate::canary::{Canary, planted};
-use crate::proto::{EndReason, Outcome, TaskFinished, TaskKey, TaskState};
+use crate::proto::{EndReason, Outcome, TaskFinished, TaskKey};
 use crate::server::error::TaskError;
 use crate::server::response::{Payload, Response, WholeBody};
 use crate::server::run::{RunningTask, drop_each};
@@ -172,14 +172,12 @@ impl Session {
 
     /// A thread got to where a blocking function had waited that a cancel dropped.
     pub(crate) fn leave_empty_place(&self) {
-        self.client().server.places.tasks.release(1);
+        self.client().server.places.empty.release(1);
     }
 
-    /// Whether a run function may start: no cancel has come since it was accepted.
-    pub(crate) fn may_start(&self, key: TaskKey) -> bool {
-        let state = self.lock();
-        let task = state.connection.ledger().metadata(key);
-        task.is_some_and(|task| task.state == TaskState::Running)
+    /// Whether a run function need not start: it is to be dropped already.
+    pub(crate) fn is_to_be_dropped(&self, key: TaskKey) -> bool {
+        self.lock().connection.ledger().is_to_be_dropped(key)
     }
 
     pub(crate) fn is_told(&self, key: TaskKey) -> bool {
