@@ -20,12 +20,13 @@ impl Driver {
             let connection = &mut self.connections[at];
             let progress = connection.poll_input(&mut self.read_buffer, now, cx);
             self.settle_finished(at, now);
+            // Also where the end has come with it: it is the Goodbye that counts.
+            self.retire_if_draining(at, now);
             match progress {
                 Ok(progress) => {
                     if progress == Progress::More {
                         turn.again();
                     }
-                    self.retire_if_draining(at, now);
                     at += 1;
                 }
                 Err(end) => {
@@ -48,7 +49,10 @@ impl Driver {
                 }
                 Err(end) => {
                     turn.again();
+                    let connection = &mut self.connections[at];
+                    let end = connection.read_last(end, &mut self.read_buffer, now, cx);
                     self.settle_finished(at, now);
+                    self.retire_if_draining(at, now);
                     self.end_connection(at, end, now);
                 }
             }

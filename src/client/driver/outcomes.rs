@@ -111,15 +111,28 @@ impl Driver {
         self.queue.put_back(put_back, now);
     }
 
+    /// What ends a call that waits, where there is no connection.
     pub(super) fn no_connection(&self, call: &Call) -> CallError {
-        let (attempts, last) = self.dialer.failure(call.head.response_timeout);
-        let reason = NotStarted::NoConnection { attempts, last };
-        CallError::NotStarted { reason }
+        let failure = self.dialer.failure(call.head.response_timeout);
+        failure.map_or_else(
+            || timed_out(call),
+            |(attempts, last)| CallError::NotStarted {
+                reason: NotStarted::NoConnection { attempts, last },
+            },
+        )
     }
 }
 
 fn may_go_again(call: &Call, retries: u32) -> bool {
     call.retries < retries && call.can_be_sent_again() && !call.is_abandoned()
+}
+
+/// What ends a call that has waited for too long, for whatever but a connection.
+pub(super) fn timed_out(call: &Call) -> CallError {
+    CallError::TimedOut {
+        after: call.head.response_timeout,
+        started: Started::No,
+    }
 }
 
 fn start_failed(error: StartError) -> CallError {

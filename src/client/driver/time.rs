@@ -3,19 +3,20 @@
 use std::task::Context;
 use std::time::Instant;
 
+use super::outcomes::timed_out;
 use super::{Driver, Phase, Turn};
 use crate::client::connection::Connection;
-use crate::client::error::CallError;
-use crate::proto::Started;
 
 impl Driver {
     /// Expired deadlines come last: what has come by now counts (PROTOCOL C4).
     pub(super) fn judge_clocks(&mut self, turn: &mut Turn, now: Instant) {
         let mut at = 0;
         while at < self.connections.len() {
+            // Behind what cannot be written yet nothing more can: its waker is enough.
+            let nothing_waited = !self.connections[at].calls.has_queued_output();
             let judged = self.connections[at].handle_timeout(now);
             self.settle_finished(at, now);
-            if self.connections[at].calls.has_queued_output() {
+            if nothing_waited && self.connections[at].calls.has_queued_output() {
                 turn.again();
             }
             match judged {
@@ -28,10 +29,7 @@ impl Driver {
         }
         for call in self.queue.expire(now) {
             let error = match self.current() {
-                Some(_) => CallError::TimedOut {
-                    after: call.head.response_timeout,
-                    started: Started::No,
-                },
+                Some(_) => timed_out(&call),
                 None => self.no_connection(&call),
             };
             call.end(Err(error));

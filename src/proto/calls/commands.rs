@@ -79,7 +79,8 @@ impl<T> Calls<T> {
             self.ask_cancel(slot);
             return None;
         }
-        let started = self.started(slot);
+        // What has begun is sent to its end (PROTOCOL C5), and may run yet.
+        let started = if begun { Started::Perhaps } else { Started::No };
         Some((self.give_up(id, now)?, started))
     }
 

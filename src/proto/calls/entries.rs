@@ -94,11 +94,6 @@ impl<T> Calls<T> {
         Some(context)
     }
 
-    pub(super) fn started(&self, slot: usize) -> Started {
-        let entry = self.table.get(slot);
-        entry.map_or(Started::No, |entry| entry.started(self.outgoing.taken()))
-    }
-
     /// Takes an entry out, and tells its caller, if it has one, what became of it.
     pub(super) fn end(&mut self, slot: usize, outcome: CallOutcome, now: Instant) {
         let Some(entry) = self.table.remove(slot) else {
