@@ -199,6 +199,26 @@ async fn nothing_written_for_five_seconds_loses_the_connection() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_write_clock_starts_when_there_is_something_to_write() {
+    let (mut server, client) = scripted_with(256, ByteOrder::Big);
+    let client = client.build();
+    let (_first, peer, _) = pending(&mut server, &client, TOLD).await;
+    // With its header, block and end just what the transport holds: all is taken.
+    let _filling = client.submit(ECHO, vec![7; 249]);
+    sleep(secs(60)).await;
+    let began = Instant::now();
+    let call = client.request(ECHO).idempotent().submit();
+    server.negotiated().await;
+    // And a short pause before connecting again.
+    let lost_after = began.elapsed();
+    assert!(
+        (secs(5)..secs(5) + ms(60)).contains(&lost_after),
+        "{lost_after:?}"
+    );
+    drop((call, peer));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_slow_reader_that_takes_something_is_no_reason() {
     let (mut server, client) = scripted_with(256, ByteOrder::Big);
     let client = client.build();

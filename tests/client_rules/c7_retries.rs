@@ -30,6 +30,10 @@ fn assert_growing(pauses: &[Duration]) {
     let half = pauses.len() / 2;
     let sum = |pauses: &[Duration]| pauses.iter().sum::<Duration>();
     assert!(sum(&pauses[half..]) > sum(&pauses[..half]), "{pauses:?}");
+    assert!(
+        pauses[half..].iter().any(|pause| *pause > PAUSES.first * 2),
+        "{pauses:?}"
+    );
 }
 
 /// The pauses before a call that a busy server turns down is sent again.
@@ -256,4 +260,37 @@ async fn a_server_that_never_answers_anything_is_met_after_growing_pauses() {
         failed(call, Started::Perhaps).await,
         CallError::Interrupted { .. }
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn answers_of_a_server_that_goes_away_shorten_no_pause() {
+    let (listener, connector) = memory::listener("one", 1 << 16);
+    let connectors = Mutex::new(Some(connector));
+    // The first server is reached once; after that nobody is.
+    let (client, attempts) = client_of_two(move |_| match connectors.lock().unwrap().take() {
+        Some(connector) => Some(connector.connect("client")),
+        None => refused(),
+    });
+    let client = client.retries(8).build();
+    let mut server = ScriptedServer::of(listener, ByteOrder::Big);
+    let mut calls = vec![client.submit(ECHO, "")];
+    let mut peer = server.negotiated().await;
+    let mut ids = vec![peer.expect_echo("").await];
+    for _ in 0..200 {
+        calls.push(client.submit(ECHO, ""));
+        ids.push(peer.expect_echo("").await);
+    }
+    peer.goodbye(202).await;
+    let nowhere = tokio::spawn(client.submit(ECHO, "nowhere to go"));
+    for (call, id) in calls.into_iter().zip(ids) {
+        tokio::time::sleep(ms(20)).await;
+        peer.ok(id, "").await;
+        answered(call).await;
+    }
+    let error = failed(async { nowhere.await.unwrap() }, Started::No).await;
+    assert_is!(error, CallError::NotStarted { .. });
+    let attempts = attempts.lock().unwrap();
+    let rounds: Vec<_> = attempts[1..].chunks(2).map(|pair| pair[0].1).collect();
+    let pauses: Vec<_> = rounds.windows(2).map(|two| two[1] - two[0]).collect();
+    assert_growing(&pauses);
 }

@@ -107,19 +107,33 @@ async fn nobody_is_blamed_for_silence_while_reading_has_stopped() {
     let mut response = client.request(ECHO).stream();
     let mut peer = server.negotiated().await;
     let id = peer.expect_echo("").await;
-    let request = client.request(ECHO).message("other");
-    let mut other = request.response_timeout(ms(1500)).submit();
-    let other_id = peer.expect_echo("other").await;
+    let call = |message: &'static str, timeout| {
+        let request = client.request(ECHO).message(message);
+        request.response_timeout(timeout).submit()
+    };
+    let mut shorter = call("shorter", ms(1000));
+    peer.expect_echo("shorter").await;
+    let mut longer = call("longer", ms(1500));
+    let longer_id = peer.expect_echo("longer").await;
+    let began = Instant::now();
     tokio::spawn(async move {
         peer.ok(id, vec![7; 3 * MIB]).await;
-        peer.ok(other_id, "well").await;
+        sleep(ms(1300)).await;
+        peer.ok(longer_id, "well").await;
         std::future::pending::<()>().await;
         drop(peer);
     });
-    // Its response is behind what is not read.
-    assert!(timeout(ms(1900), &mut other).await.is_err());
+    // What may have come for them is behind what is not read.
+    assert!(timeout(ms(1900), &mut shorter).await.is_err());
+    assert!(timeout(ms(0), &mut longer).await.is_err());
     take(&mut response).await;
-    assert_eq!(answered(other).await, "well");
+    assert_is!(
+        failed(shorter, Started::Perhaps).await,
+        CallError::TimedOut { .. }
+    );
+    near(began.elapsed(), ms(2900));
+    assert_eq!(answered(longer).await, "well");
+    near(began.elapsed(), ms(3200));
 }
 
 #[tokio::test(start_paused = true)]

@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use super::Driver;
 use crate::client::call::{Call, Repeatable, outcome_for_caller};
+use crate::client::connection::Standing;
 use crate::client::error::{CallError, ConnectionLoss, NotStarted, TooLongMessage};
 use crate::proto::{CallOutcome, Finished, LostCall, NewCall, StartError, Started};
 use crate::wire::ErrorCode;
@@ -57,7 +58,10 @@ impl Driver {
         {
             if matches!(outcome, CallOutcome::Ok(_) | CallOutcome::Error(_)) {
                 connection.answered += 1;
-                self.dialer.answered();
+                // What one that is going away still answers makes no other easier to reach.
+                if connection.standing == Standing::Current {
+                    self.dialer.answered();
+                }
             }
             let again = may_go_again(&context, self.retries);
             match outcome {
