@@ -11,6 +11,15 @@ use super::scripted::*;
 /// What the server sends, given the ids of the two calls that are pending.
 type Sent = fn(&Peer, [u32; 2]) -> BytesMut;
 
+/// What the violation is called here, what the server granted, what it sends,
+/// and which violation that is.
+type Case = (
+    &'static str,
+    Negotiated,
+    Sent,
+    fn(ProtocolViolation) -> bool,
+);
+
 const NOTHING_GRANTED: Negotiated = Negotiated {
     granted: Features::NONE,
     ..TOLD
@@ -20,7 +29,7 @@ fn is_not_live(violation: ProtocolViolation) -> bool {
     matches!(violation, ProtocolViolation::NotLive { .. })
 }
 
-const VIOLATIONS: [(&str, Negotiated, Sent, fn(ProtocolViolation) -> bool); 10] = [
+const VIOLATIONS: [Case; 10] = [
     (
         "an unknown response code",
         TOLD,

@@ -210,7 +210,8 @@ async fn nothing_is_cancelled_and_no_life_is_asked_for_behind_it() {
     let id = peer.expect_echo("first").await;
     let (second, _) = submitted(&client, &mut peer, "second").await;
     peer.goodbye(3).await;
-    peer.goodbye(3).await;
+    // It is said once: what a second one says is too late.
+    peer.goodbye(1).await;
     tokio::task::yield_now().await;
     drop(second);
     for _ in 0..4 {
@@ -220,4 +221,25 @@ async fn nothing_is_cancelled_and_no_life_is_asked_for_behind_it() {
     peer.ok(id, "well").await;
     assert_eq!(answered(first).await, "well");
     peer.expect_end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn connections_that_only_wait_for_responses_are_bounded() {
+    let (mut server, client) = scripted();
+    let client = client.build();
+    let mut former = Vec::new();
+    for _ in 0..16 {
+        let call = client.submit(ECHO, "never answered");
+        let mut peer = server.negotiated().await;
+        let id = peer.expect_echo("never answered").await;
+        peer.goodbye(2).await;
+        former.push((call, peer, id));
+    }
+    let waiting = client.submit(ECHO, "waiting");
+    server.expect_nobody(secs(60)).await;
+    let (call, mut peer, id) = former.remove(7);
+    peer.ok(id, "at last").await;
+    assert_eq!(answered(call).await, "at last");
+    server.negotiated().await.echo().await;
+    assert_eq!(answered(waiting).await, "waiting");
 }

@@ -293,25 +293,29 @@ impl AsyncWrite for Breaking {
     }
 }
 
-#[tokio::test(start_paused = true)]
-async fn what_had_come_before_writing_failed_still_counts() {
+/// A client whose transports break when told to, and its server.
+fn breaking() -> (ScriptedServer, Client, Arc<AtomicBool>) {
     let (listener, connector) = memory::listener("server", 1 << 16);
     let broken = Arc::new(AtomicBool::new(false));
     let of_transport = Arc::clone(&broken);
     let client = Client::builder(Address::named("server"))
         .connector(move |_| {
             let (stream, broken) = (connector.connect("client"), Arc::clone(&of_transport));
-            async move {
-                Ok(Breaking {
-                    stream: stream?,
-                    broken,
-                    has_failed: false,
-                })
-            }
+            let has_failed = false;
+            std::future::ready(stream.map(|stream| Breaking {
+                stream,
+                broken,
+                has_failed,
+            }))
         })
         .seed(1)
         .build();
-    let mut server = ScriptedServer::of(listener, ByteOrder::Big);
+    (ScriptedServer::of(listener, ByteOrder::Big), client, broken)
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_had_come_before_writing_failed_still_counts() {
+    let (mut server, client, broken) = breaking();
     let first = client.submit(ECHO, "first");
     let mut peer = server.negotiated().await;
     let id = peer.expect_echo("first").await;
@@ -324,6 +328,21 @@ async fn what_had_come_before_writing_failed_still_counts() {
     broken.store(false, Ordering::SeqCst);
     server.negotiated().await.echo().await;
     assert_eq!(answered(second).await, "second");
+}
+
+#[tokio::test(start_paused = true)]
+async fn so_does_a_violation() {
+    let (mut server, client, broken) = breaking();
+    let first = client.submit(ECHO, "first");
+    let mut peer = server.negotiated().await;
+    peer.expect_echo("first").await;
+    broken.store(true, Ordering::SeqCst);
+    peer.send(&[4]).await;
+    let _second = client.submit(ECHO, "second");
+    assert_is!(
+        failed(first, Started::Perhaps).await,
+        CallError::Protocol { .. }
+    );
 }
 
 #[tokio::test(start_paused = true)]

@@ -133,13 +133,9 @@ async fn a_response_stream_that_is_dropped_is_cancelled() {
     peer.expect_cancel(id).await;
 }
 
-/// How a call of which half is sent ends while its request goes on.
-const HALFWAY: [(&str, fn(&mut PendingTask)); 2] =
-    [("cancelled", |call| call.cancel()), ("timed out", |_| {})];
-
 #[tokio::test(start_paused = true)]
 async fn a_whole_message_half_sent_goes_on_and_may_run() {
-    for (name, end) in HALFWAY {
+    for ends in ["cancelled", "timed out"] {
         let (mut server, client) = scripted_with(256, ByteOrder::Big);
         let client = client.build();
         let message = vec![7; 100_000];
@@ -147,7 +143,9 @@ async fn a_whole_message_half_sent_goes_on_and_may_run() {
         let mut call = request.response_timeout(secs(1)).submit();
         let mut peer = server.base().await;
         assert!(timeout(ms(500), &mut call).await.is_err());
-        end(&mut call);
+        if ends == "cancelled" {
+            call.cancel();
+        }
         // It is told that the task may have run, for it may run yet.
         let error = failed(&mut call, Started::Perhaps).await;
         assert_is!(
@@ -157,8 +155,8 @@ async fn a_whole_message_half_sent_goes_on_and_may_run() {
         let id = peer.expect_echo(&message).await;
         peer.ok(id, "discarded").await;
         let (call, id) = submitted(&client, &mut peer, "goes on").await;
-        peer.ok(id, name).await;
-        assert_eq!(answered(call).await, name);
+        peer.ok(id, ends).await;
+        assert_eq!(answered(call).await, ends);
     }
 }
 
@@ -270,4 +268,24 @@ async fn cancel_and_negotiate_are_no_calls() {
         );
     }
     server.expect_nobody(secs(60)).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_answered_meanwhile_is_not_cancelled() {
+    let (mut server, client) = scripted();
+    let client = client.build();
+    let answered_call = client.submit(ECHO, "answered");
+    let mut peer = server.negotiated().await;
+    let id = peer.expect_echo("answered").await;
+    let (_call, pieces) = by_hand(&client);
+    pieces.send("begun".into()).unwrap();
+    peer.expect_silence(secs(1)).await;
+    // Its cancel waits behind the message that has begun, and then has no purpose.
+    drop(answered_call);
+    peer.expect_silence(secs(1)).await;
+    peer.ok(id, "in time").await;
+    peer.expect_silence(secs(1)).await;
+    drop(pieces);
+    peer.expect_echo("begun").await;
+    peer.expect_silence(secs(1)).await;
 }

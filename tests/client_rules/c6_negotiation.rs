@@ -2,7 +2,8 @@
 //! to in the base protocol.
 
 use asyncserver::client::{CallError, Negotiation, NotStarted, Started};
-use asyncserver::wire::{ByteOrder, ErrorCode};
+use asyncserver::wire::{ByteOrder, ErrorCode, Response};
+use bytes::BytesMut;
 use tokio::time::Instant;
 
 use super::scripted::*;
@@ -31,16 +32,16 @@ async fn nothing_follows_negotiate_until_it_is_answered() {
     }
 }
 
+/// An answer to the Negotiate that has this id.
+type Answer = fn(&Peer, u32) -> BytesMut;
+
 /// Answers to Negotiate after which the base protocol is spoken.
-const BASE: [(&str, fn(&Peer, u32) -> bytes::BytesMut); 5] = [
+const BASE: [(&str, Answer); 5] = [
     ("unknown task", |peer, id| {
-        peer.response(asyncserver::wire::Response::Error(
-            id.into(),
-            ErrorCode::UNKNOWN_TASK,
-        ))
+        peer.response(Response::Error(id.into(), ErrorCode::UNKNOWN_TASK))
     }),
     ("an application's own word for it", |peer, id| {
-        peer.response(asyncserver::wire::Response::Error(id.into(), ErrorCode(17)))
+        peer.response(Response::Error(id.into(), ErrorCode(17)))
     }),
     ("an answer that is too short", |peer, id| {
         peer.result(id, &[1, 0, 0])
