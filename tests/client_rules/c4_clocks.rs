@@ -319,11 +319,11 @@ async fn the_client_is_at_rest_while_requests_wait_for_the_transport() {
     // Paused time goes on only when every task is at rest.
     let (mut server, client) = scripted_with(256, ByteOrder::Big);
     let client = client.build();
-    let _large = client.submit(ECHO, vec![7; 10_000]);
+    let _large = client.submit(ECHO, vec![7; 100_000]);
     let _behind = client.submit(ECHO, "behind");
     let mut peer = server.negotiated().await;
     let began = Instant::now();
     sleep(secs(4)).await;
     near(began.elapsed(), secs(4));
-    assert_eq!(peer.request().await.message.len(), 10_000);
+    assert_eq!(peer.request().await.message.len(), 100_000);
 }

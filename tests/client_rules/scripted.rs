@@ -1,16 +1,17 @@
 //! A server that does what the test says: it accepts an in-memory connection,
 //! reads requests, and writes whatever bytes it is told to.
 
-use std::future::Future;
+use std::future::{Future, poll_fn};
+use std::sync::Arc;
 use std::time::Duration;
 
 use asyncserver::client::{CallError, Client, ClientBuilder, Started};
 use asyncserver::runtime::memory::{self, MemoryListener};
-use asyncserver::runtime::{Address, Listener};
+use asyncserver::runtime::{Address, BoxFuture, Executor, Listener};
 use asyncserver::wire::*;
 use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 pub(crate) const ECHO: u8 = 1;
 /// Longer than any time that the tests wait for: what has not come by then never will.
@@ -55,8 +56,33 @@ pub(crate) fn scripted_with(
     let client = Client::builder(Address::named("server"))
         .connector(connector)
         .byte_order(order)
+        .executor(Arc::new(AtRestExecutor))
         .seed(1);
     (ScriptedServer::of(listener, order), client)
+}
+
+/// Runs the client's task, and panics in it once it spins: under paused time
+/// that would hang the test, for time goes on only when all tasks are at rest.
+#[derive(Debug)]
+pub(crate) struct AtRestExecutor;
+
+/// How often the task may be polled while no time passes.
+const POLLS_MOST: u32 = 20_000;
+
+impl Executor for AtRestExecutor {
+    fn spawn(&self, mut future: BoxFuture<'static, ()>) {
+        let (mut last, mut polls) = (Instant::now(), 0);
+        tokio::spawn(poll_fn(move |cx| {
+            polls = if Instant::now() == last { polls + 1 } else { 0 };
+            last = Instant::now();
+            assert!(polls < POLLS_MOST, "the client's task spins");
+            future.as_mut().poll(cx)
+        }));
+    }
+
+    fn spawn_blocking(&self, _: Box<dyn FnOnce() + Send>) {
+        unimplemented!("the client blocks nothing")
+    }
 }
 
 impl ScriptedServer {

@@ -22,39 +22,43 @@ impl Driver {
             self.settle_finished(at, now);
             // Also where the end has come with it: it is the Goodbye that counts.
             self.retire_if_draining(at, now);
-            match progress {
-                Ok(progress) => {
-                    if progress == Progress::More {
-                        turn.again();
-                    }
-                    at += 1;
-                }
-                Err(end) => {
-                    turn.again();
-                    self.end_connection(at, end, now);
-                }
-            }
+            at = self.next_behind(at, progress, turn, now);
         }
     }
 
     pub(super) fn write(&mut self, turn: &mut Turn, now: Instant, cx: &mut Context<'_>) {
         let mut at = 0;
         while at < self.connections.len() {
-            match self.connections[at].poll_output(now, cx) {
-                Ok(progress) => {
-                    if progress == Progress::More {
-                        turn.again();
-                    }
-                    at += 1;
-                }
-                Err(end) => {
-                    turn.again();
-                    let connection = &mut self.connections[at];
-                    let end = connection.read_last(end, &mut self.read_buffer, now, cx);
-                    self.settle_finished(at, now);
-                    self.retire_if_draining(at, now);
-                    self.end_connection(at, end, now);
-                }
+            let connection = &mut self.connections[at];
+            let mut progress = connection.poll_output(now, cx);
+            if let Err(end) = progress {
+                progress = Err(connection.read_last(end, &mut self.read_buffer, now, cx));
+                self.settle_finished(at, now);
+                self.retire_if_draining(at, now);
+            }
+            at = self.next_behind(at, progress, turn, now);
+        }
+    }
+
+    /// Where the connection behind this one is, which has done its part of the
+    /// turn, or is over.
+    pub(super) fn next_behind(
+        &mut self,
+        at: usize,
+        progress: Result<Progress, End>,
+        turn: &mut Turn,
+        now: Instant,
+    ) -> usize {
+        match progress {
+            Ok(Progress::Waiting) => at + 1,
+            Ok(Progress::More) => {
+                turn.again();
+                at + 1
+            }
+            Err(end) => {
+                turn.again();
+                self.end_connection(at, end, now);
+                at
             }
         }
     }
@@ -103,7 +107,7 @@ impl Driver {
         }
     }
 
-    pub(super) fn end_connection(&mut self, at: usize, end: End, now: Instant) {
+    fn end_connection(&mut self, at: usize, end: End, now: Instant) {
         let connection = self.connections.remove(at);
         let was_current = connection.standing == Standing::Current;
         let on_negotiate = connection.negotiation == Negotiation::Ask

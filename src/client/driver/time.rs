@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use super::outcomes::timed_out;
 use super::{Driver, Phase, Turn};
-use crate::client::connection::Connection;
+use crate::client::connection::{Connection, Progress};
 
 impl Driver {
     /// Expired deadlines come last: what has come by now counts (PROTOCOL C4).
@@ -16,16 +16,11 @@ impl Driver {
             let nothing_waited = !self.connections[at].calls.has_queued_output();
             let judged = self.connections[at].handle_timeout(now);
             self.settle_finished(at, now);
-            if nothing_waited && self.connections[at].calls.has_queued_output() {
-                turn.again();
-            }
-            match judged {
-                Ok(()) => at += 1,
-                Err(end) => {
-                    turn.again();
-                    self.end_connection(at, end, now);
-                }
-            }
+            let progress = match nothing_waited && self.connections[at].calls.has_queued_output() {
+                true => Progress::More,
+                false => Progress::Waiting,
+            };
+            at = self.next_behind(at, judged.map(|()| progress), turn, now);
         }
         for call in self.queue.expire(now) {
             let error = match self.current() {
