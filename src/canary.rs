@@ -5,7 +5,6 @@
 
 /// A bug that somebody could really have made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg_attr(not(feature = "__canary"), allow(dead_code))]
 pub(crate) enum Canary {
     /// A completion does not wake a driver that sleeps.
     LostWakeUp,

@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use super::Driver;
+use crate::canary::{Canary, planted};
 use crate::client::call::{Call, Repeatable, outcome_for_caller};
 use crate::client::connection::Standing;
 use crate::client::error::{CallError, ConnectionLoss, NotStarted, TooLongMessage};
@@ -97,8 +98,9 @@ impl Driver {
             ..
         } in lost
         {
-            let repeatable =
-                started == Started::No || context.head.repeatable == Repeatable::Always;
+            let repeatable = started == Started::No
+                || context.head.repeatable == Repeatable::Always
+                || planted(Canary::InterruptedSentAgain);
             if repeatable && may_go_again(&context, self.retries) {
                 context.retries += 1;
                 put_back.push(context);

@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use super::table::{CancelState, Entry, Owner, RequestState};
 use super::{Calls, Finished, LostCall, NewCall, RequestMessage, StartError, Started, State};
+use crate::canary::{Canary, planted};
 use crate::wire::TaskId;
 
 impl<T> Calls<T> {
@@ -59,7 +60,8 @@ impl<T> Calls<T> {
         let slot = self.table.slot(id)?;
         let context = self.disown(slot, now)?;
         let entry = self.table.get(slot)?;
-        if matches!(entry.request, RequestState::Queued(_)) {
+        let was_sent = !matches!(entry.request, RequestState::Queued(_));
+        if !was_sent || planted(Canary::GivenUpIdReused) {
             self.outgoing.forget(slot);
             self.table.remove(slot);
         } else {
