@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use asyncserver::runtime::{Address, Endpoints};
-use asyncserver::server::{ConnectionOptions, ConnectionReport, Server};
+use asyncserver::server::{ConnectionOptions, ConnectionReport, Limits, Server, Timeouts};
 use asyncserver::wire::*;
 use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
@@ -52,9 +52,23 @@ impl WireClient {
         buffer_bytes: usize,
         options: ConnectionOptions,
     ) -> Self {
+        Self::connect_named(server, buffer_bytes, options, "client")
+    }
+
+    /// Under this name.
+    pub(crate) fn connect_as(server: &Server, name: &str) -> Self {
+        Self::connect_named(server, 1 << 16, ConnectionOptions::default(), name)
+    }
+
+    fn connect_named(
+        server: &Server,
+        buffer_bytes: usize,
+        options: ConnectionOptions,
+        name: &str,
+    ) -> Self {
         let (near, far) = tokio::io::duplex(buffer_bytes);
         let server = server.clone();
-        let endpoints = Endpoints::new(Address::named("server"), Address::named("client"));
+        let endpoints = Endpoints::new(Address::named("server"), Address::named(name));
         let options = options.endpoints(endpoints);
         let connection = tokio::spawn(async move { server.handle_connection(far, options).await });
         Self {
@@ -74,6 +88,22 @@ impl WireClient {
 
     pub(crate) async fn ask(&mut self, code: u8, id: u32, message: &[u8]) {
         self.send(&request(code, id, message)).await;
+    }
+
+    /// Requests that the server reads in one batch.
+    pub(crate) async fn ask_together(&mut self, requests: &[(u8, u32, &[u8])]) {
+        let mut bytes = BytesMut::new();
+        for (code, id, message) in requests {
+            bytes.unsplit(request(*code, *id, message));
+        }
+        self.send(&bytes).await;
+    }
+
+    /// Asks for extensions (PROTOCOL E3).
+    pub(crate) async fn negotiate(&mut self, features: u8) {
+        self.ask(252, u32::MAX, &[1, 0, 0, 0, features]).await;
+        let answer = self.answer().await;
+        assert!(matches!(answer, Some(Answer::Ok(u32::MAX, _))));
     }
 
     /// The next answer; `None` at the end of the stream.
@@ -137,4 +167,16 @@ impl WireClient {
 
 pub(crate) const fn ms(millis: u64) -> Duration {
     Duration::from_millis(millis)
+}
+
+pub(crate) fn timeouts(set: impl FnOnce(&mut Timeouts)) -> Timeouts {
+    let mut timeouts = Timeouts::default();
+    set(&mut timeouts);
+    timeouts
+}
+
+pub(crate) fn limits(set: impl FnOnce(&mut Limits)) -> Limits {
+    let mut limits = Limits::default();
+    set(&mut limits);
+    limits
 }
