@@ -67,8 +67,8 @@ async fn a_cancel_in_receiving_concerns_only_its_own_task() {
     client.send(&bytes).await;
     sleep(ms(10)).await;
     client.send(&last[100..]).await;
-    client.expect(ok(7, "")).await;
     client.expect(Answer::Error(8, ErrorCode::CANCELLED)).await;
+    client.expect(ok(7, "")).await;
     let answer = timeout(ms(100), client.answer()).await;
     assert_eq!(answer.expect("no wait for L14"), Some(ok(9, vec![7; 300])));
 }
@@ -169,6 +169,7 @@ async fn a_cancelled_task_keeps_its_place_while_the_executor_keeps_it() {
     let mut client = WireClient::connect(&server);
     for id in 0..10 {
         client.ask(ODD, id, b"").await;
+        sleep(ms(1)).await;
         client.ask(CANCEL, id, b"").await;
         let cancelled = Answer::Error(id, ErrorCode::CANCELLED);
         client.expect(cancelled).await;
@@ -242,6 +243,7 @@ async fn the_places_of_blocking_functions_add_up() {
     assert_eq!((server.task_count(), threads.take_all().len()), (0, 0));
     for id in [4, 5] {
         client.ask(ODD, id, b"").await;
+        sleep(ms(1)).await;
         client.ask(CANCEL, id, b"").await;
         let cancelled = Answer::Error(id, ErrorCode::CANCELLED);
         client.expect(cancelled).await;

@@ -98,9 +98,9 @@ async fn an_observer_of_few_things_is_told_of_cancels_and_interruptions() {
                 "opened",
                 "accepted 6",
                 "started 6",
-                "cancelled 6",
-                // The Cancel's own: it is a request, not a task.
+                // The Cancel itself: it is a request, not a task.
                 "accepted 6",
+                "cancelled 6",
                 "finished 6 Error(ErrorCode(255))",
                 "accepted 7",
                 "started 7",
@@ -113,6 +113,7 @@ async fn an_observer_of_few_things_is_told_of_cancels_and_interruptions() {
         let server = server().observer(Arc::<Log>::clone(&log)).build();
         let mut client = WireClient::connect(&server);
         client.ask(SLEEP, 6, b"").await;
+        sleep(ms(1)).await;
         client.ask(CANCEL, 6, b"").await;
         client.answer().await;
         client.ask(SLEEP, 7, b"").await;

@@ -110,7 +110,7 @@ impl TaskFunction for Dawdles {
         while message.chunk().await.is_some() {}
         sleep(self.0).await;
         Ok(Task::run(async |_| {
-            sleep(ms(2500)).await;
+            sleep(ms(2300)).await;
             Ok("done")
         }))
     }
@@ -137,10 +137,11 @@ async fn a_task_that_is_stuck_gives_no_sign_of_life() {
     let threads = NoThreads::default();
     let (started, is_started) = mpsc::channel();
     let (end, is_over) = mpsc::channel::<()>();
-    let (started, is_over) = (Mutex::new(started), Mutex::new(is_over));
+    let is_over = Mutex::new(is_over);
     let blocks = Registration::blocking(move |_, _| {
-        drop(started.lock().expect("no panic").send(()));
-        drop(is_over.lock().expect("no panic").recv());
+        started.send(()).expect("it is waited for");
+        let ended = is_over.lock().expect("no panic").recv();
+        ended.expect("an end");
         Ok(())
     });
     let server = with_interval(ms(300))
@@ -155,12 +156,13 @@ async fn a_task_that_is_stuck_gives_no_sign_of_life() {
     let thread = std::thread::spawn(function);
     is_started.recv().expect("it has started");
     client.ask(251, 7, b"").await;
-    for _ in 0..4 {
+    for _ in 0..3 {
         client.expect(Answer::Processing(7)).await;
     }
     client.expect(Answer::Error(7, ErrorCode::CANCELLED)).await;
     client.expect_silence(Duration::from_secs(5)).await;
-    drop(end);
+    end.send(()).expect("it runs");
     thread.join().expect("no panic");
+    client.expect_silence(ms(1)).await;
     assert_eq!(server.task_count(), 0);
 }

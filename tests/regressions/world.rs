@@ -37,7 +37,7 @@ pub(crate) fn within_real_time(scenario: impl Future<Output = ()> + Send + 'stat
             .build()
             .expect("a runtime");
         runtime.block_on(scenario);
-        drop(sender.send(()));
+        sender.send(()).expect("somebody waits");
     });
     match receiver.recv_timeout(Duration::from_secs(5)) {
         Ok(()) => thread.join().expect("no panic"),

@@ -244,6 +244,8 @@ impl Session {
             for event in events {
                 self.ask_observer(|| event.tell(&*observer, &client));
             }
+            // It may have been replaced meanwhile: then this drop is its end.
+            self.ask_observer(|| drop(observer));
         }
     }
 

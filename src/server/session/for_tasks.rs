@@ -7,7 +7,7 @@ use std::time::Instant;
 use super::effects::{AfterUnlock, Unwanted};
 use super::{Ended, RunnerOrder, Session, State, notice};
 use crate::canary::{Canary, planted};
-use crate::proto::{EndReason, Outcome, TaskFinished, TaskKey, TaskState};
+use crate::proto::{EndReason, Outcome, TaskFinished, TaskKey};
 use crate::server::error::TaskError;
 use crate::server::response::{Payload, Response, WholeBody};
 use crate::server::run::{RunningTask, drop_each};
@@ -175,11 +175,15 @@ impl Session {
         self.client().server.places.tasks.release(1);
     }
 
-    /// Whether a run function may start: no cancel has come since it was accepted.
+    /// Whether a run function may start: since it was accepted, neither its
+    /// connection has ended nor a cancel come under Drop. One that cooperates
+    /// starts all the same, and is told (T10).
     pub(crate) fn may_start(&self, key: TaskKey) -> bool {
         let state = self.lock();
-        let task = state.connection.ledger().metadata(key);
-        task.is_some_and(|task| task.state == TaskState::Running)
+        let ledger = state.connection.ledger();
+        let is_live = ledger.metadata(key).is_some();
+        let attachments = ledger.task(key).and_then(|task| task.attachments.as_ref());
+        is_live && attachments.is_none_or(|some| some.order != RunnerOrder::Drop)
     }
 
     pub(crate) fn is_told(&self, key: TaskKey) -> bool {
