@@ -1,7 +1,8 @@
 //! What observers are told, and in which order.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, mpsc};
+use std::task::{Context, Waker};
 use std::time::Duration;
 
 use asyncserver::server::*;
@@ -408,5 +409,68 @@ fn the_story_of_a_client_is_told_in_its_order_on_many_threads() {
         }
         server.wait().await;
         judge(&judged.0.lock().expect("no panic"), CLIENTS, TASKS);
+    });
+}
+
+/// Is held up while it is told of the end of a task.
+#[derive(Debug)]
+struct HeldUp {
+    log: Arc<Log>,
+    go_on: Mutex<mpsc::Receiver<()>>,
+}
+
+impl Observer for HeldUp {
+    fn wants_task_events(&self) -> bool {
+        true
+    }
+
+    fn task_finished(&self, _: &ClientHandle, _: ObservedTask, _: TaskEnding) {
+        let told = self.go_on.lock().expect("no panic").recv();
+        told.expect("it is told to go on");
+    }
+
+    fn connection_closed(&self, client: &ClientHandle, report: &ConnectionReport) {
+        self.log.connection_closed(client, report);
+    }
+}
+
+/// Another thread than the connection's may have to tell it.
+#[test]
+fn who_waits_for_all_clients_finds_their_ends_told() {
+    on_four_threads(async {
+        let log = Arc::new(Log::default());
+        let (go_on, receiver) = mpsc::channel();
+        let held_up = HeldUp {
+            log: Arc::clone(&log),
+            go_on: Mutex::new(receiver),
+        };
+        let threads = NoThreads::default();
+        let echo = Registration::blocking(|_, message: Bytes| Ok(message));
+        let server = server()
+            .observer(Arc::new(held_up))
+            .executor(threads.clone())
+            .register(TaskCode(ODD), "echo", echo)
+            .build();
+        let mut client = WireClient::connect(&server);
+        client.ask(ODD, 7, b"x").await;
+        let function = loop {
+            tokio::task::yield_now().await;
+            if let Some(function) = threads.take_all().pop() {
+                break function;
+            }
+        };
+        let thread = std::thread::spawn(function);
+        client.expect(ok(7, "x")).await;
+        drop(client.stream);
+        client.connection.await.expect("no panic");
+        let mut all_left = Box::pin(server.wait());
+        let polled = all_left
+            .as_mut()
+            .poll(&mut Context::from_waker(Waker::noop()));
+        go_on.send(()).expect("it is held up");
+        thread.join().expect("no panic");
+        assert!(polled.is_pending());
+        all_left.await;
+        assert_eq!(log.take(), ["closed"]);
     });
 }
