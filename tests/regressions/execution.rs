@@ -1,11 +1,13 @@
 //! Run functions: where they run, how they are told of a cancel, and what
 //! becomes of their places.
 
+use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::{Arc, Mutex, Weak};
-use std::task::{Context, Wake};
-use std::time::Duration;
+use std::task::{Context, Poll, Wake, Waker};
+use std::time::{Duration, Instant, SystemTime};
 
+use asyncserver::runtime::{Clock, Timer, TokioClock};
 use asyncserver::server::*;
 use asyncserver::wire::{ErrorCode, TaskCode, TaskId};
 use bytes::Bytes;
@@ -307,4 +309,58 @@ async fn a_connection_that_is_closed_and_dropped_gives_its_places_back() {
     sleep(Duration::from_secs(2)).await;
     assert_eq!(server.task_count(), 0);
     assert_eq!(server.client_count(), 0);
+}
+
+/// A clock that run functions move on as if they computed.
+#[derive(Clone, Debug)]
+struct Computing {
+    start: Instant,
+    computed: Arc<Mutex<Duration>>,
+}
+
+impl Clock for Computing {
+    fn now(&self) -> Instant {
+        self.start + *self.computed.lock().expect("no panic")
+    }
+
+    fn wall(&self) -> SystemTime {
+        SystemTime::UNIX_EPOCH
+    }
+
+    fn timer(&self) -> Box<dyn Timer> {
+        TokioClock.timer()
+    }
+}
+
+/// A function that computes leaves the connection's own thread, though each
+/// batch has but one of it.
+#[tokio::test(start_paused = true)]
+async fn slow_polls_in_place_are_seen_one_by_one() {
+    let clock = Computing {
+        start: TokioClock.now(),
+        computed: Arc::default(),
+    };
+    let computed = Arc::clone(&clock.computed);
+    let computes = move |_, _: Bytes| {
+        let computed = Arc::clone(&computed);
+        poll_fn(move |cx| {
+            *computed.lock().expect("no panic") += ms(5);
+            // The poll in place is the one that wakes nobody.
+            let in_place = cx.waker().data() == Waker::noop().data();
+            let place: &[u8] = if in_place { b"in place" } else { b"elsewhere" };
+            Poll::Ready(Ok(place))
+        })
+    };
+    let server = server()
+        .clock(clock)
+        .task(TaskCode(ODD), "computes", computes)
+        .build();
+    let mut client = WireClient::connect(&server);
+    let mut places = Vec::new();
+    for id in 0..20 {
+        client.ask(ODD, id, b"").await;
+        places.extend(client.answer().await);
+    }
+    assert_eq!(places[0], ok(0, "in place"));
+    assert_eq!(places[19], ok(19, "elsewhere"));
 }
