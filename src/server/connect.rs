@@ -102,9 +102,7 @@ impl Drop for Connected {
         server
             .registry
             .note_closed(self.client.endpoints(), &report);
-        session.tell(Event::Closed(Box::new(report)));
-        server.registry.remove_client(session.client().id);
-        server.client_left.notify_waiters();
+        session.tell_end(report);
     }
 }
 

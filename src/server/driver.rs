@@ -166,7 +166,7 @@ impl<S: Transport> Driver<S> {
             return Turn::Over;
         };
         self.take_news(news);
-        self.stopwatch = Stopwatch::new(now);
+        self.stopwatch.begin_turn(now);
         let mut budget = Budget::default();
         self.input(cx, now, &mut budget);
         self.poll_reading(cx, now);

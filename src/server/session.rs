@@ -30,7 +30,7 @@ use self::reader::ReaderState;
 pub(crate) use self::record::{Ended, RunnerOrder, TaskRecord};
 use super::client::ClientContext;
 use super::observe::{Event, Observer};
-use crate::proto::Connection;
+use crate::proto::{Connection, ConnectionReport};
 use crate::sync::atomic::AtomicU64;
 use crate::sync::{Arc as SharedArc, Mutex, MutexGuard};
 
@@ -162,7 +162,15 @@ impl Session {
         self.with(|state, _| state.push_event(event));
     }
 
-    /// The same for the driver itself, which needs no waking.
+    /// Has the observer told of the connection's end, behind which nothing
+    /// happens any more; then the server's list is left.
+    pub(crate) fn tell_end(&self, report: ConnectionReport) {
+        let end = Event::Closed(Box::new(report));
+        // An observer that is silent still has the list left.
+        self.with(|state, _| state.events.push_back(end));
+    }
+
+    /// [`with`](Self::with) for the driver itself, which needs no waking.
     pub(crate) fn drive<R>(&self, change: impl FnOnce(&mut State) -> R) -> R {
         self.with(|state, _| change(state))
     }

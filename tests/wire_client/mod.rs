@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use asyncserver::runtime::{Address, BoxFuture, Endpoints, Transport};
 use asyncserver::server::{
-    ClientHandle, ConnectionOptions, ConnectionReport, MessageReader, Registration, Request,
-    Server, ServerBuilder, Task, TaskFunction, TaskFunctionError,
+    ClientHandle, ConnectionOptions, ConnectionReport, Limits, MessageReader, Registration,
+    Request, Server, ServerBuilder, Task, TaskFunction, TaskFunctionError, Timeouts,
 };
 use asyncserver::wire::*;
 use bytes::{Bytes, BytesMut};
@@ -57,8 +57,22 @@ impl WireClient {
         buffer_bytes: usize,
         options: ConnectionOptions,
     ) -> Self {
+        Self::connect_named(server, buffer_bytes, options, "client")
+    }
+
+    /// Under this name.
+    pub(crate) fn connect_as(server: &Server, name: &str) -> Self {
+        Self::connect_named(server, 1 << 16, ConnectionOptions::default(), name)
+    }
+
+    fn connect_named(
+        server: &Server,
+        buffer_bytes: usize,
+        options: ConnectionOptions,
+        name: &str,
+    ) -> Self {
         let (near, far) = tokio::io::duplex(buffer_bytes);
-        Self::connect_over(server, near, far, options)
+        Self::serve(server, near, far, options.endpoints(endpoints(name)))
     }
 
     /// The server's end may be any transport that ends in `near`.
@@ -68,8 +82,15 @@ impl WireClient {
         far: impl Transport,
         options: ConnectionOptions,
     ) -> Self {
-        let endpoints = Endpoints::new(Address::named("server"), Address::named("client"));
-        let options = options.endpoints(endpoints);
+        Self::serve(server, near, far, options.endpoints(endpoints("client")))
+    }
+
+    fn serve(
+        server: &Server,
+        near: DuplexStream,
+        far: impl Transport,
+        options: ConnectionOptions,
+    ) -> Self {
         let server = server.clone();
         let connection = tokio::spawn(async move { server.handle_connection(far, options).await });
         Self::over(near, connection)
@@ -104,6 +125,22 @@ impl WireClient {
 
     pub(crate) async fn ask(&mut self, code: u8, id: u32, message: &[u8]) {
         self.send(&request(code, id, message)).await;
+    }
+
+    /// Requests that the server reads in one batch.
+    pub(crate) async fn ask_together(&mut self, requests: &[(u8, u32, &[u8])]) {
+        let mut bytes = BytesMut::new();
+        for (code, id, message) in requests {
+            bytes.unsplit(request(*code, *id, message));
+        }
+        self.send(&bytes).await;
+    }
+
+    /// Asks for extensions (PROTOCOL E3).
+    pub(crate) async fn negotiate_for(&mut self, features: u8) {
+        self.ask(252, u32::MAX, &[1, 0, 0, 0, features]).await;
+        let answer = self.answer().await;
+        assert!(matches!(answer, Some(Answer::Ok(u32::MAX, _))));
     }
 
     /// The next answer; `None` at the end of the stream.
@@ -209,6 +246,10 @@ impl WireClient {
     }
 }
 
+fn endpoints(name: &str) -> Endpoints {
+    Endpoints::new(Address::named("server"), Address::named(name))
+}
+
 pub(crate) const fn ms(millis: u64) -> Duration {
     Duration::from_millis(millis)
 }
@@ -295,4 +336,16 @@ pub(crate) fn with_echo_and_sleep(builder: ServerBuilder) -> ServerBuilder {
             tokio::time::sleep(ms(message.len() as u64)).await;
             Ok("slept")
         })
+}
+
+pub(crate) fn timeouts(set: impl FnOnce(&mut Timeouts)) -> Timeouts {
+    let mut timeouts = Timeouts::default();
+    set(&mut timeouts);
+    timeouts
+}
+
+pub(crate) fn limits(set: impl FnOnce(&mut Limits)) -> Limits {
+    let mut limits = Limits::default();
+    set(&mut limits);
+    limits
 }

@@ -152,6 +152,8 @@ impl<T> Connection<T> {
     /// What cannot be written within L3 is given up, and the end follows (D8).
     pub(super) fn give_up_output(&mut self, reason: EndReason, now: Instant) {
         self.fail(reason, now);
+        // Nor is it waited for what the transport took and does not pass on.
+        self.flush = Flush::Done;
         let lost = self.outbox.abandon();
         self.interrupt_answers(lost);
     }

@@ -160,8 +160,9 @@ pub enum Action {
     Cancelled(TaskId, TaskCode, CancelCause),
     /// The task is stuck (T13), and was answered so.
     Stuck(TaskId, TaskCode),
-    /// The task's connection ended before it was answered, or it was stuck and
-    /// answered so; all other endings come as [`Retired`].
+    /// What became of a task: its connection ended before it was answered, or,
+    /// while watched, it was answered otherwise than by its run function's end,
+    /// which comes as [`Retired`].
     Finished(TaskId, TaskCode, TaskEnding),
     /// A request, of any code, was accepted (T3). Only while watched.
     Accepted(TaskId, TaskCode),

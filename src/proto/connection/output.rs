@@ -79,7 +79,15 @@ impl<T> Connection<T> {
     }
 
     pub(super) fn retire(&mut self, key: TaskKey, ending: Option<TaskEnding>) {
-        let retired = self.remove(key, ending);
+        let mut retired = self.remove(key, ending);
+        // In its place among the actions: its id may be in use again before they are taken.
+        if self.watching == Watching::Requests
+            && let Some(retired) = &mut retired
+            && let Some(ending) = retired.ending.take()
+        {
+            let finished = Action::Finished(retired.id, retired.code, ending);
+            self.actions.push(finished);
+        }
         self.retired.extend(retired);
     }
 

@@ -116,15 +116,6 @@ impl<T> Ledger<T> {
         )
     }
 
-    /// Whether the order to drop its run function has been given.
-    #[must_use]
-    pub fn is_to_be_dropped(&self, key: TaskKey) -> bool {
-        matches!(
-            self.entry(key).map(|entry| entry.stage),
-            Some(Stage::Dropping { .. })
-        )
-    }
-
     /// When the task's run limit ends it; `None` in every other state.
     #[must_use]
     pub fn run_deadline(&self, key: TaskKey) -> Option<Instant> {

@@ -46,11 +46,16 @@ impl<T> Ledger<T> {
         let Some(entry) = self.entry(key) else {
             return;
         };
-        if matches!(
-            entry.stage,
-            Stage::Running | Stage::Cooperating { .. } | Stage::Dropping { .. }
-        ) && !entry.turn.linked
-        {
+        // Until its response begins, or it is answered as stuck, its task
+        // function's time included (E5).
+        let is_due = match entry.stage {
+            Stage::Receiving { .. }
+            | Stage::Running
+            | Stage::Cooperating { .. }
+            | Stage::Dropping { .. } => entry.accepted,
+            Stage::Responding | Stage::Stuck | Stage::Orphaned => false,
+        };
+        if is_due && !entry.turn.linked {
             self.link_in_order(key.slot);
         }
     }

@@ -108,7 +108,7 @@ impl<S: Transport> Driver<S> {
         for input in &mut inputs {
             match std::mem::replace(input, Input::Handled) {
                 Input::Whole { key, .. } | Input::Message { key, .. }
-                    if was_cancelled && self.session.is_to_be_dropped(key) =>
+                    if was_cancelled && !self.session.may_start(key) =>
                 {
                     self.ended.push((key, Ended::Dropped));
                 }

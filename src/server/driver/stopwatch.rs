@@ -10,8 +10,8 @@ use crate::server::run::SLOW_POLL;
 /// part of what most functions do.
 const UNWATCHED: u32 = 8;
 
-/// Finds out whose polls in place are slow: looks now and then, and closely
-/// once some have been.
+/// Finds out whose polls in place are slow: looks now and then, from turn to
+/// turn, and closely for as long as they are.
 pub(super) struct Stopwatch {
     looked_at: Instant,
     polls: u32,
@@ -27,9 +27,14 @@ impl Stopwatch {
         }
     }
 
+    /// What has passed before a turn is nobody's poll.
+    pub(super) fn begin_turn(&mut self, now: Instant) {
+        self.looked_at = now;
+    }
+
     /// A run function of this registration has been polled.
     pub(super) fn polled(&mut self, registered: &Registered, clock: &dyn Clock) {
-        self.polls += 1;
+        self.polls = self.polls.wrapping_add(1);
         if !self.looks_closely && !self.polls.is_multiple_of(UNWATCHED) {
             return;
         }
@@ -39,6 +44,6 @@ impl Stopwatch {
         if self.looks_closely {
             registered.note_poll(was_slow);
         }
-        self.looks_closely |= was_slow;
+        self.looks_closely = was_slow;
     }
 }

@@ -243,9 +243,23 @@ impl Session {
                 )
             };
             for event in events {
+                let is_last = matches!(event, Event::Closed(_));
                 self.ask_observer(|| event.tell(&*observer, &client));
+                if is_last {
+                    self.leave_list();
+                }
             }
+            // It may have been replaced meanwhile: then this drop is its end.
+            self.ask_observer(|| drop(observer));
         }
+    }
+
+    /// Its end has been told, perhaps by another thread than the connection's:
+    /// who waits for the server's clients finds it told.
+    fn leave_list(&self) {
+        let server = &self.client().server;
+        server.registry.remove_client(self.client().id);
+        server.client_left.notify_waiters();
     }
 
     /// Runs an observer's code. Its panics are logged, and once per connection

@@ -175,9 +175,15 @@ impl Session {
         self.client().server.places.empty.release(1);
     }
 
-    /// Whether a run function need not start: it is to be dropped already.
-    pub(crate) fn is_to_be_dropped(&self, key: TaskKey) -> bool {
-        self.lock().connection.ledger().is_to_be_dropped(key)
+    /// Whether a run function may start: since it was accepted, neither its
+    /// connection has ended nor a cancel come under Drop. One that cooperates
+    /// starts all the same, and is told (T10).
+    pub(crate) fn may_start(&self, key: TaskKey) -> bool {
+        let state = self.lock();
+        let ledger = state.connection.ledger();
+        let is_live = ledger.metadata(key).is_some();
+        let attachments = ledger.task(key).and_then(|task| task.attachments.as_ref());
+        is_live && attachments.is_none_or(|some| some.order != RunnerOrder::Drop)
     }
 
     pub(crate) fn is_told(&self, key: TaskKey) -> bool {

@@ -1,15 +1,13 @@
-//! Found: log lines that do not say whose they are, or say it too often.
-
-mod wire_client;
+//! What logs say, and how often.
 
 use std::fmt::{Debug, Write};
 use std::sync::Arc;
 
+use crate::wire_client::*;
 use asyncserver::server::*;
 use asyncserver::wire::{ErrorCode, TaskCode};
 use tracing::field::{Field, Visit};
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
-use wire_client::*;
 
 struct Lines(Notes);
 

@@ -1,15 +1,13 @@
-//! Found: what observers are not told, or told though they do not want it.
-
-mod wire_client;
+//! Limits that observers were not told of, and ends that nobody was.
 
 use std::sync::Arc;
 
+use crate::wire_client::*;
 use asyncserver::runtime::memory;
 use asyncserver::server::*;
 use asyncserver::wire::TaskCode;
 use bytes::Bytes;
 use tokio::time::sleep;
-use wire_client::*;
 
 #[derive(Debug)]
 struct Witness {
