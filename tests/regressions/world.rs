@@ -182,10 +182,12 @@ impl AsyncWrite for Endless {
 
 /// Functions that wait for a thread, which never comes by itself.
 #[derive(Clone, Default)]
-pub(crate) struct NoThreads(Arc<Mutex<Vec<Box<dyn FnOnce() + Send>>>>);
+pub(crate) struct NoThreads(Arc<Mutex<Vec<QueuedFunction>>>);
+
+type QueuedFunction = Box<dyn FnOnce() + Send>;
 
 impl NoThreads {
-    pub(crate) fn take_all(&self) -> Vec<Box<dyn FnOnce() + Send>> {
+    pub(crate) fn take_all(&self) -> Vec<QueuedFunction> {
         std::mem::take(&mut self.0.lock().expect("no panic"))
     }
 }
@@ -195,7 +197,7 @@ impl Executor for NoThreads {
         TokioExecutor.spawn(future);
     }
 
-    fn spawn_blocking(&self, function: Box<dyn FnOnce() + Send>) {
+    fn spawn_blocking(&self, function: QueuedFunction) {
         self.0.lock().expect("no panic").push(function);
     }
 }
