@@ -1,8 +1,8 @@
 //! What a client's driver, its tasks and its handles share.
 //!
 //! Invariants:
-//! 1. `state` is the only lock of a connection. No user code runs under it, and
-//!    no other lock is taken under it.
+//! 1. `state` is the only lock of a connection. No user code runs under it, the
+//!    clock aside, and no other lock is taken under it.
 //! 2. Wakers are woken, observers told, and what tasks leave behind is dropped
 //!    after it is released.
 //! 3. The driver is `Parked` only if nothing was found to do *under the same

@@ -67,32 +67,6 @@ async fn a_client_that_always_has_more_leaves_the_others_their_turn() {
 
 /// PROTOCOL L7 of the server: who met the limit while another left it slept on.
 #[test]
-fn connections_that_meet_the_servers_l7_are_woken() {
-    const ROUNDS: u32 = 1500;
-    on_four_threads(async {
-        let server = server()
-            .limits(limits(|limits| limits.server_unsent_limit_bytes = 1))
-            .build();
-        let mut clients = tokio::task::JoinSet::new();
-        for _ in 0..8 {
-            let server = server.clone();
-            clients.spawn(async move {
-                let mut client = WireClient::connect(&server);
-                for id in 0..ROUNDS {
-                    client.ask(ECHO, id, b"x").await;
-                    let answer = timeout(Duration::from_secs(4), client.answer()).await;
-                    assert_eq!(answer.expect("a wake-up"), Some(ok(id, "x")));
-                }
-            });
-        }
-        while let Some(joined) = clients.join_next().await {
-            joined.expect("no panic");
-        }
-    });
-}
-
-/// The same with two that are always at it together.
-#[test]
 fn two_connections_that_share_the_servers_l7_are_woken() {
     const ROUNDS: u32 = 8000;
     on_four_threads(async {

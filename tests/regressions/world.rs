@@ -188,7 +188,7 @@ pub(crate) struct NoThreads(Arc<Mutex<Vec<Function>>>);
 type Function = Box<dyn FnOnce() + Send>;
 
 impl NoThreads {
-    pub(crate) fn take_all(&self) -> Vec<Box<dyn FnOnce() + Send>> {
+    pub(crate) fn take_all(&self) -> Vec<QueuedFunction> {
         std::mem::take(&mut self.0.lock().expect("no panic"))
     }
 }
@@ -198,7 +198,7 @@ impl Executor for NoThreads {
         TokioExecutor.spawn(future);
     }
 
-    fn spawn_blocking(&self, function: Box<dyn FnOnce() + Send>) {
+    fn spawn_blocking(&self, function: QueuedFunction) {
         self.0.lock().expect("no panic").push(function);
     }
 }

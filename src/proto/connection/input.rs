@@ -173,7 +173,8 @@ impl<T> Connection<T> {
         self.server_full || self.outbox.unsent() >= self.settings.limits.unsent_limit_bytes.max(1)
     }
 
-    /// The server's own L7 is reached, or no longer.
+    /// The server's own L7 is reached, or no longer; or what the server keeps
+    /// beside its output has to be taken first.
     pub fn set_server_full(&mut self, full: bool) {
         self.server_full = full;
     }

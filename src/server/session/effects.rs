@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::task::Waker;
 
+use super::for_driver::EVENTS_AHEAD;
 use super::reader::ReaderState;
 use super::record::{RunnerOrder, TaskRecord};
 use super::{Driver, Session, State};
@@ -242,6 +243,7 @@ impl Session {
                     std::mem::take(&mut state.events),
                 )
             };
+            let was_late = events.len() > EVENTS_AHEAD;
             for event in events {
                 let is_last = matches!(event, Event::Closed(_));
                 self.ask_observer(|| event.tell(&*observer, &client));
@@ -251,6 +253,9 @@ impl Session {
             }
             // It may have been replaced meanwhile: then this drop is its end.
             self.ask_observer(|| drop(observer));
+            if was_late {
+                self.wake_driver();
+            }
         }
     }
 

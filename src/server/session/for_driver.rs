@@ -15,6 +15,10 @@ use crate::server::response::Body;
 use crate::server::run::drop_each;
 use crate::server::task::RunData;
 
+/// So many events may wait for an observer that is slow; then its connection
+/// pauses as it does at L7, or they would grow without a bound.
+pub(super) const EVENTS_AHEAD: usize = 4096;
+
 /// What the driver finds in the state at the start of a turn.
 #[derive(Default)]
 pub(crate) struct ForDriver {
@@ -42,7 +46,10 @@ impl Session {
             state.driver = Driver::Busy(Noticed::Nothing);
             // Behind the line above: who ends this state notices the driver.
             let server_full = self.client().server.places.unsent_bytes.is_full();
-            state.connection.set_server_full(server_full);
+            let observer_is_late = state.events.len() > EVENTS_AHEAD;
+            state
+                .connection
+                .set_server_full(server_full || observer_is_late);
             (!state.observer_is_silent).then(|| Arc::clone(&state.observer))
         });
         if let Some(observer) = observer {
