@@ -183,9 +183,9 @@ impl AsyncWrite for Endless {
 
 /// Functions that wait for a thread, which never comes by itself.
 #[derive(Clone, Default)]
-pub(crate) struct NoThreads(Arc<Mutex<Vec<Function>>>);
+pub(crate) struct NoThreads(Arc<Mutex<Vec<QueuedFunction>>>);
 
-type Function = Box<dyn FnOnce() + Send>;
+type QueuedFunction = Box<dyn FnOnce() + Send>;
 
 impl NoThreads {
     pub(crate) fn take_all(&self) -> Vec<QueuedFunction> {
