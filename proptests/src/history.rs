@@ -178,6 +178,18 @@ pub enum What {
         /// How.
         how: RunEnd,
     },
+    /// A streamed body ends or fails by itself (T7).
+    BodyEnded {
+        /// The run that returned it.
+        run: u32,
+        /// How.
+        how: BodyEnd,
+    },
+    /// A streamed body's reader is dropped (T7).
+    BodyDropped {
+        /// The run that returned it.
+        run: u32,
+    },
     /// The observer was told.
     Observed(Observed),
     /// The connection is closed. Last of its events, but for functions that are

@@ -1,3 +1,21 @@
 //! draft
-mod config; mod hex; mod history; mod op; mod report; mod request; mod tasks; pub mod strategy;
-pub use config::*; pub use hex::Hex; pub use history::*; pub use op::*; pub use report::*; pub use request::*; pub use tasks::*;
+mod config;
+mod handmade;
+mod hex;
+mod history;
+mod op;
+mod oracle;
+pub use handmade::Handmade;
+mod report;
+mod request;
+pub mod strategy;
+mod tasks;
+pub mod timeline;
+pub use config::*;
+pub use hex::Hex;
+pub use history::*;
+pub use op::*;
+pub use oracle::{Oracle, Rule, Violation};
+pub use report::*;
+pub use request::*;
+pub use tasks::*;

@@ -48,7 +48,10 @@ pub fn scenarios(steps: usize) -> impl Strategy<Value = Scenario> {
     (configs(), swarm, subsequence(asks(), 1..=6)).prop_flat_map(move |(config, kinds, asks)| {
         // Without requests nothing happens.
         let kinds = [kinds, vec!["send"; 3], vec!["complete"]].concat();
-        let step = (pauses(), select(kinds).prop_flat_map(move |kind| op(kind, &asks)));
+        let step = (
+            pauses(),
+            select(kinds).prop_flat_map(move |kind| op(kind, &asks)),
+        );
         vec(step, 1..=steps).prop_map(move |timed| Scenario {
             about: String::new(),
             config: config.clone(),
@@ -94,9 +97,8 @@ type AskStrategy = BoxedStrategy<Ask>;
 
 /// Every kind of request; a swarm picks some.
 fn asks() -> Vec<AskStrategy> {
-    let scripted = || {
-        (20..=22u8, 0..40usize).prop_map(|(code, bytes)| Ask::Scripted { code, bytes })
-    };
+    let scripted =
+        || (20..=22u8, 0..40usize).prop_map(|(code, bytes)| Ask::Scripted { code, bytes });
     let negotiate = (0..4u8, 0..8u32, select(vec![0, 4, 5, 5, 5, 5, 9])).prop_map(
         |(version, features, bytes)| Ask::Negotiate {
             version,
@@ -159,7 +161,8 @@ fn requests_of(asks: &[AskStrategy]) -> BoxedStrategy<Request> {
 
 /// How scripted tasks end.
 pub fn run_ends() -> impl Strategy<Value = RunEnd> {
-    let streamed = (sizes(), body_ends()).prop_map(|(bytes, then)| RunEnd::Streamed { bytes, then });
+    let streamed =
+        (sizes(), body_ends()).prop_map(|(bytes, then)| RunEnd::Streamed { bytes, then });
     prop_oneof![
         4 => sizes().prop_map(|bytes| RunEnd::Whole { bytes }),
         3 => streamed,
@@ -181,7 +184,8 @@ fn body_ends() -> impl Strategy<Value = BodyEnd> {
 
 /// One step of a kind of [`KINDS`].
 fn op(kind: &str, asks: &[AskStrategy]) -> BoxedStrategy<Op> {
-    let after = || prop_oneof![1 => Just(0), 3 => 1..600u64, 1 => 600..20_000u64, 1 => Just(u64::MAX)];
+    let after =
+        || prop_oneof![1 => Just(0), 3 => 1..600u64, 1 => 600..20_000u64, 1 => Just(u64::MAX)];
     let request = || requests_of(asks);
     let piece = (0..40usize, pauses()).prop_map(|(bytes, then_ms)| Piece { bytes, then_ms });
     let then = select(vec![Then::EndOfStream, Then::Reset, Then::Silence]);
@@ -253,19 +257,29 @@ pub fn configs() -> impl Strategy<Value = Config> {
     let order = select(vec![Order::Big, Order::Little]);
     let half_close = select(vec![OnHalfClose::Leave, OnHalfClose::Drain]);
     let buffer = select(vec![1, 64, 1024, 1 << 16]);
-    (order, half_close, option::of(0..4u32), limits(), timeouts(), buffer).prop_map(
-        |(byte_order, on_half_close, negotiate, limits, timeouts, transport_buffer_bytes)| Config {
-            byte_order,
-            on_half_close,
-            negotiate,
-            limits,
-            timeouts,
-            tasks: scripted_tasks(),
-            transport_buffer_bytes,
-            neighbours: Neighbours::None,
-            tolerance: Tolerance::default(),
-        },
+    (
+        order,
+        half_close,
+        option::of(0..4u32),
+        limits(),
+        timeouts(),
+        buffer,
     )
+        .prop_map(
+            |(byte_order, on_half_close, negotiate, limits, timeouts, transport_buffer_bytes)| {
+                Config {
+                    byte_order,
+                    on_half_close,
+                    negotiate,
+                    limits,
+                    timeouts,
+                    tasks: scripted_tasks(),
+                    transport_buffer_bytes,
+                    neighbours: Neighbours::None,
+                    tolerance: Tolerance::default(),
+                }
+            },
+        )
 }
 
 fn limits() -> impl Strategy<Value = Limits> {
@@ -281,15 +295,17 @@ fn limits() -> impl Strategy<Value = Limits> {
         or(d.held_bytes, vec![1, 30, 1000]),
         or(d.server_held_bytes, vec![0, 30, 1000]),
     )
-        .prop_map(move |(message, in_flight, tasks, unsent, held, server_held)| Limits {
-            message_bytes: message,
-            in_flight,
-            tasks,
-            unsent_bytes: unsent,
-            held_bytes: held,
-            server_held_bytes: server_held,
-            ..d
-        })
+        .prop_map(
+            move |(message, in_flight, tasks, unsent, held, server_held)| Limits {
+                message_bytes: message,
+                in_flight,
+                tasks,
+                unsent_bytes: unsent,
+                held_bytes: held,
+                server_held_bytes: server_held,
+                ..d
+            },
+        )
 }
 
 fn timeouts() -> impl Strategy<Value = Timeouts> {
@@ -299,14 +315,16 @@ fn timeouts() -> impl Strategy<Value = Timeouts> {
         (or(d.wait_ms), or(d.read_ms), or(d.write_ms), or(d.grace_ms)),
         (or(d.linger_ms), or(d.body_ms), or(d.processing_ms)),
     )
-        .prop_map(move |((wait, read, write, grace), (linger, body, processing))| Timeouts {
-            wait_ms: wait,
-            read_ms: read,
-            write_ms: write,
-            grace_ms: grace,
-            linger_ms: linger,
-            body_ms: body,
-            processing_ms: processing,
-            ..d
-        })
+        .prop_map(
+            move |((wait, read, write, grace), (linger, body, processing))| Timeouts {
+                wait_ms: wait,
+                read_ms: read,
+                write_ms: write,
+                grace_ms: grace,
+                linger_ms: linger,
+                body_ms: body,
+                processing_ms: processing,
+                ..d
+            },
+        )
 }
