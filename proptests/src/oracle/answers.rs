@@ -262,11 +262,12 @@ impl Case<'_, '_> {
 
     fn rule_of(&self, task: &TaskSpec, natural: &Outcome) -> Rule {
         match (&self.answer.reply, natural) {
+            (_, Outcome::ConnectionError { rule, .. }) => *rule,
+            (_, Outcome::Error(253)) => Rule::L15,
             (Reply::Error { code: 251, .. }, _) => Rule::T4,
             (Reply::Error { code: 250, .. }, _) => Rule::E3,
             (Reply::Error { code: 254, .. }, _) | (_, Outcome::Error(254)) => Rule::T9,
             (_, Outcome::Error(_)) => Rule::T8,
-            (_, Outcome::ConnectionError { rule, .. }) => *rule,
             (_, Outcome::Nothing) => Rule::T5,
             _ if task.does == Does::Nothing => Rule::T6,
             (Reply::Error { .. }, _) => Rule::T8,

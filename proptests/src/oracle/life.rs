@@ -100,18 +100,6 @@ fn check_function(facts: &Facts<'_>, function: &Function, found: &mut Found<'_>)
         return;
     };
     let request = &facts.requests[index];
-    if let Some(before) = index.checked_sub(1).map(|before| &facts.requests[before])
-        && before.end >= function.started
-    {
-        let what = format!("{name} began before the message of the request before it had ended");
-        let moments = [before.end, function.started];
-        found.broken(
-            Rule::T2,
-            what,
-            "the next request only when one has ended",
-            moments,
-        );
-    }
     if let Some(read) = &function.read
         && !request.message.starts_with(read)
     {
