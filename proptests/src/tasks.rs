@@ -168,6 +168,8 @@ pub fn demo_tasks() -> Vec<TaskSpec> {
 pub enum Natural {
     /// `OK` with this body.
     Ok(Vec<u8>),
+    /// `OK` with a [`pattern`] of so many bytes, which may be too many to build.
+    Pattern(usize),
     /// `Error` with this code.
     Error(u8),
     /// A connection error; of the response this many bytes may have come.
@@ -196,7 +198,7 @@ pub fn natural(does: Does, message: &[u8], order: ByteOrder) -> (Natural, u64) {
         Does::Echo => (Natural::Ok(message.to_vec()), 0),
         Does::Sleep => with_number(&|ms| (Natural::Ok(message[4..].to_vec()), ms.into())),
         Does::Fail => (Natural::Error(message.first().copied().unwrap_or(1)), 0),
-        Does::Produce => with_number(&|n| (Natural::Ok(pattern(n as usize)), 0)),
+        Does::Produce => with_number(&|n| (Natural::Pattern(n as usize), 0)),
         Does::Panic => (Natural::Error(ErrorCode::PANICKED.0), 0),
         Does::Nothing => (Natural::Ok(Vec::new()), 0),
         Does::Reject | Does::Break => (Natural::ConnectionError { body_bytes: 0 }, 0),
@@ -217,5 +219,16 @@ pub fn natural(does: Does, message: &[u8], order: ByteOrder) -> (Natural, u64) {
 /// The body that the demo tasks and scripted ones produce: byte i is i mod 251.
 #[must_use]
 pub fn pattern(length: usize) -> Vec<u8> {
-    (0..length).map(|i| (i % 251) as u8).collect()
+    (0..length).map(pattern_byte).collect()
+}
+
+/// Whether this is the [`pattern`] of that length.
+#[must_use]
+pub fn is_pattern(body: &[u8], length: usize) -> bool {
+    let mut expected = (0..length).map(pattern_byte);
+    body.len() == length && body.iter().all(|byte| expected.next() == Some(*byte))
+}
+
+const fn pattern_byte(index: usize) -> u8 {
+    (index % 251) as u8
 }

@@ -10,12 +10,14 @@ use super::received::Reply;
 use super::rule::Rule;
 use super::sent::Sent;
 use crate::history::{BodyEnd, FunctionEnd, RunEnd, View};
-use crate::tasks::{Does, Natural, TaskSpec, natural, pattern};
+use crate::tasks::{Does, Natural, TaskSpec, is_pattern, natural};
 
 /// The terminal response that a request has by itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Outcome {
     Ok(Vec<u8>),
+    /// `OK` with a pattern of so many bytes.
+    Pattern(usize),
     Error(u8),
     /// Ids of live tasks, ascending (section 11, `tasks`).
     LiveIds,
@@ -35,6 +37,7 @@ impl Outcome {
         match (self, reply) {
             (Self::Anything, _) => true,
             (Self::Ok(expected), Reply::Ok { body, .. }) => body == expected,
+            (Self::Pattern(length), Reply::Ok { body, .. }) => is_pattern(body, *length),
             (Self::Error(expected), Reply::Error { code, .. }) => code == expected,
             (Self::LiveIds, Reply::Ok { id, body, .. }) => {
                 let ids = live_ids(body, order);
@@ -57,6 +60,7 @@ impl fmt::Display for Outcome {
         match self {
             Self::Ok(body) if body.len() <= 32 => write!(f, "OK with {}", crate::Hex::from(body)),
             Self::Ok(body) => write!(f, "OK with {} certain bytes", body.len()),
+            Self::Pattern(length) => write!(f, "OK with {length} bytes, byte i = i mod 251"),
             Self::Error(code) => write!(f, "Error {}", ErrorCode(*code)),
             Self::LiveIds => {
                 f.write_str("OK with the ids of the live tasks, ascending, its own included")
@@ -82,6 +86,7 @@ pub(crate) fn outcome(facts: &Facts<'_>, request: &Sent, task: &TaskSpec) -> Out
     let order = facts.config.byte_order.into();
     match natural(task.does, &request.message, order).0 {
         Natural::Ok(body) => Outcome::Ok(body),
+        Natural::Pattern(length) => Outcome::Pattern(length),
         Natural::Error(code) => Outcome::Error(code),
         Natural::LiveIds => Outcome::LiveIds,
         Natural::ConnectionError { body_bytes } => match task.does {
@@ -108,7 +113,7 @@ fn reported(run: &Run, task: &TaskSpec) -> Outcome {
     };
     match how {
         RunEnd::Result => Outcome::Anything,
-        RunEnd::Whole { bytes } => Outcome::Ok(pattern(bytes)),
+        RunEnd::Whole { bytes } => Outcome::Pattern(bytes),
         RunEnd::Streamed { bytes, then } => {
             let stalled = then == BodyEnd::Stalls;
             let then = run.body.filter(|_| stalled).map_or(then, |(_, how)| how);
@@ -126,7 +131,7 @@ fn reported(run: &Run, task: &TaskSpec) -> Outcome {
 fn body(bytes: usize, then: BodyEnd, task: &TaskSpec) -> Outcome {
     let begun = bytes >= task.begin_after_bytes;
     match then {
-        BodyEnd::Whole => Outcome::Ok(pattern(bytes)),
+        BodyEnd::Whole => Outcome::Pattern(bytes),
         BodyEnd::Torn => error(Rule::T7, bytes),
         BodyEnd::Coded { .. } | BodyEnd::Panicked | BodyEnd::Stalls if begun => {
             error(Rule::T7, bytes)

@@ -77,7 +77,7 @@ fn due(facts: &Facts<'_>, number: usize, request: &Sent) -> Option<(u64, Moment)
     let (_, takes) = natural(task.does, &request.message, order);
     let expected = matches!(
         outcome(facts, request, task),
-        Outcome::Ok(_) | Outcome::Error(_) | Outcome::LiveIds
+        Outcome::Ok(_) | Outcome::Pattern(_) | Outcome::Error(_) | Outcome::LiveIds
     );
     let cancelled = facts.cancels_of(number, Moment::MAX).next().is_some();
     let takes = task.run_limit_ms.map_or(takes, |limit| takes.min(limit));

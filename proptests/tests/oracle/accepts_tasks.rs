@@ -89,7 +89,7 @@ accepted! {
     a_message_of_just_the_limit: h().config(|c| c.limits.message_bytes = 10).sends(1, Ask::Echo(10)).ok(1, &oracle::pattern(10));
     lists_that_race_with_an_answer: h().sends(1, SCRIPTED).starts(1, 1, 20).lists(&[1])
         .ends(1, RunEnd::Whole { bytes: 0 }).lists(&[]).ok(1, b"").lists(&[]);
-    a_list_with_a_request_that_is_still_read: h().sends_part(1, SLEEP, 7).lists(&[1]).sends_bytes(&[0, 0, 100, 0, 0]).at(100).ok(1, b"");
+    a_list_with_a_request_that_is_still_read: h().sends_part(1, SLEEP, 7).lists(&[1]).sends_bytes(&[0, 0, 100, 0, 0]).at(100).ok(1, &[0]);
     an_observer_that_sees_a_task_of_an_id_used_again: h()
         .sends(1, SCRIPTED).observed(Observed::Started { id: 1, code: 20 }).starts(1, 1, 20)
         .ends(1, RunEnd::Whole { bytes: 0 }).observed(Observed::Finished { id: 1, ending: Ending::Ok }).ok(1, b"")
