@@ -3,6 +3,7 @@
 
 mod accepts_ends;
 mod accepts_tasks;
+mod reaches;
 mod rejects_ends;
 mod rejects_reports;
 mod rejects_tasks;
