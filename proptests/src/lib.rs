@@ -53,8 +53,9 @@
 //! in [`Views`]: then their absence is judged, too.
 //!
 //! At the end the harness lets everything settle: it lets the client read all,
-//! ends its stream, waits for the report and for functions that may run on
-//! (their graces and a second), records [`Left`](What::Left), and calls
+//! has scripted tasks complete, ends the client's stream, disconnects what is
+//! left with some duration, waits for the report and for functions that may run
+//! on (their graces and a second), records [`Left`](What::Left), and calls
 //! [`Oracle::finish`]. While a scenario runs, [`Oracle::judge`] may be called as
 //! often as one likes.
 //!

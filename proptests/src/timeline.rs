@@ -16,14 +16,50 @@ use crate::oracle::{received, sent};
 /// ```
 #[must_use]
 pub fn render(history: &History) -> String {
-    let all: Vec<_> = (0..history.events.len()).collect();
+    let notes = notes(history);
     let mut text = String::from("    time  who      what\n");
-    for line in lines(history, &all) {
-        text.push_str(&line);
-        text.push('\n');
+    let mut parts = Parts::default();
+    for (moment, event) in history.events.iter().enumerate() {
+        let is_part = !notes.contains_key(&moment);
+        match &event.what {
+            What::Received(bytes) if is_part => parts.add(event.at_us, bytes.0.len()),
+            _ => {
+                parts.flush(&mut text);
+                let notes = notes.get(&moment).map_or(&[][..], Vec::as_slice);
+                let _ = writeln!(text, "{}", line(event, notes));
+            }
+        }
     }
+    parts.flush(&mut text);
     let _ = writeln!(text, "{}  watched until here", time(history.end_us));
     text
+}
+
+/// Pieces of a response that is not whole yet: many may come one after another.
+#[derive(Default)]
+struct Parts {
+    count: usize,
+    bytes: usize,
+    last_us: u64,
+}
+
+impl Parts {
+    fn add(&mut self, at_us: u64, bytes: usize) {
+        self.count += 1;
+        self.bytes += bytes;
+        self.last_us = at_us;
+    }
+
+    fn flush(&mut self, text: &mut String) {
+        if self.count > 0 {
+            let (time, bytes, count) = (time(self.last_us), self.bytes, self.count);
+            let _ = writeln!(
+                text,
+                "{time}  client   <- {bytes} bytes in {count} pieces: a part"
+            );
+        }
+        *self = Self::default();
+    }
 }
 
 /// The lines of these events.
@@ -31,10 +67,15 @@ pub(crate) fn lines(history: &History, moments: &[Moment]) -> Vec<String> {
     let notes = notes(history);
     let line = |moment: &Moment| {
         let event = history.events.get(*moment)?;
-        let (who, what) = words(event, notes.get(moment).map_or(&[], Vec::as_slice));
-        Some(format!("{}  {who:<8} {what}", time(event.at_us)))
+        let notes = notes.get(moment).map_or(&[][..], Vec::as_slice);
+        Some(line(event, notes))
     };
     moments.iter().filter_map(line).collect()
+}
+
+fn line(event: &Event, notes: &[String]) -> String {
+    let (who, what) = words(event, notes);
+    format!("{}  {who:<8} {what}", time(event.at_us))
 }
 
 fn time(us: u64) -> String {

@@ -134,6 +134,14 @@ fn slacks<'f>(facts: &'f Facts<'_>, until_us: u64) -> impl Iterator<Item = Slack
         .filter_map(move |(bytes, is_whole)| slack(facts, bytes, is_whole, until_us))
 }
 
+/// Whether some request may have come so slowly that L2 ended the connection
+/// before `at`.
+pub(crate) fn may_be_slow(facts: &Facts<'_>, at: Moment) -> bool {
+    let tolerance = &facts.config.tolerance;
+    let jitter = ms(tolerance.early_ms + 2 * tolerance.network_ms) as i64;
+    slacks(facts, facts.us(at)).any(|slack| slack.least_us <= jitter)
+}
+
 /// L2 as a reason: some request came so slowly, or stopped.
 pub(crate) fn may_read_out(
     facts: &Facts<'_>,
@@ -141,7 +149,8 @@ pub(crate) fn may_read_out(
     closed: Moment,
 ) -> Result<(), Impossible> {
     let until = facts.over().map_or(facts.us(closed), |over| facts.us(over));
-    if held(facts, Direction::ToServer) {
+    // What a stall moves when is not known, in either direction (L7 pauses reading).
+    if held(facts, Direction::ToServer) || held(facts, Direction::ToClient) {
         let long = until + ms(facts.config.tolerance.early_ms) >= ms(facts.config.timeouts.read_ms);
         return if long {
             Ok(())

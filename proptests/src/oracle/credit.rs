@@ -60,11 +60,12 @@ pub(crate) fn slack(
         reading.take(from, (*end).min(bytes.end), bytes.start + 5, limit);
         from = (*end).min(bytes.end);
     }
-    if is_whole == Whole::No {
+    // What came later, or never, had not come when the watching ended.
+    if is_whole == Whole::No || from < bytes.end {
         let last = facts
             .sent_steps
             .iter()
-            .rfind(|(end, _)| *end > bytes.start)?;
+            .rfind(|(end, moment)| *end > bytes.start && facts.us(*moment) <= until_us)?;
         reading.pass(until_us.max(reading.last_us), last.1);
     }
     reading.closest

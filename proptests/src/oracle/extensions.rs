@@ -163,7 +163,8 @@ fn may_end(facts: &Facts<'_>, at: Moment) -> bool {
             .read_ms
             .min(facts.config.timeouts.write_ms));
     let error = facts.errors().any(|(moment, _)| moment < at) || uncoded(facts, at);
-    waited
+    super::clocks::may_be_slow(facts, at)
+        || waited
         || called
         || ended
         || error

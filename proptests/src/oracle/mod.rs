@@ -6,6 +6,7 @@
 mod answers;
 mod cancelling;
 mod clocks;
+mod closing;
 mod credit;
 mod disconnect;
 mod extensions;
@@ -16,6 +17,7 @@ mod life;
 mod outcome;
 mod places;
 mod prompt;
+mod questions;
 mod reasons;
 pub(crate) mod received;
 mod report;

@@ -60,12 +60,12 @@ fn disconnects(facts: &Facts<'_>, seen: &mut Seen) {
             .rfind(|(_, moment)| *moment < call.called);
         let sent = sent.map_or(0, |(end, _)| *end);
         let whole = facts.requests.iter().map(|request| request.bytes.start);
-        let starts = whole.chain(facts.partial.as_ref().map(|partial| partial.bytes.start));
+        let mut starts = whole.chain(facts.partial.as_ref().map(|partial| partial.bytes.start));
         let ends = facts
             .requests
             .iter()
             .any(|request| request.bytes.end == sent);
-        let start = starts.filter(|start| *start < sent).next_back();
+        let start = starts.rfind(|start| *start < sent);
         let offset = start.filter(|_| !ends).map_or(0, |start| sent - start);
         let state = match offset {
             0 => Reached::DisconnectAtByte0,

@@ -58,7 +58,11 @@ fn in_flight(facts: &Facts<'_>, seen: &mut Seen) {
             .map(|(ended, _)| ended)
             .min();
         let until = first_end.unwrap_or(Moment::MAX);
-        let waits = |r: &&Sent| facts.task(r).is_some() && r.header < until && r.end > at;
+        let waits = |r: &&Sent| {
+            let started = facts.run_of(r).is_some_and(|run| run.started <= at);
+            let answered = facts.answer(r).is_some_and(|answer| answer.first < until);
+            facts.task(r).is_some() && r.header < until && !started && !answered
+        };
         let waiting: Vec<_> = facts.requests.iter().filter(waits).collect();
         let reported = facts
             .observed()

@@ -89,6 +89,9 @@ accepted! {
         .at(900).ends(1, RunEnd::Whole { bytes: 0 }).ok(1, b"").at(1300).sends(2, Ask::KeepAlive(0)).ok(2, b"");
     a_header_that_stops: h().sends_bytes(&[1, 0]).at(5000).server_ends().client_ends().closed(Reason::ReadTimeout);
     a_body_that_stops: h().sends_part(1, Ask::Echo(90), 8).at(5000).server_ends().client_ends().closed(Reason::ReadTimeout);
+    a_body_whose_end_came_when_l2_had_ended_it: h().negotiates(1).sends_part(1, Ask::Echo(90), 8).at(4000).sends_bytes(&[7]).at(5004)
+        .goodbye(1).server_ends().at(5100).sends_bytes(&[7; 87]).sends_bytes(&[0]).client_ends()
+        .closed_after(1, Reason::ReadTooSlow, |_| ());
     a_body_that_drips: h().sends_part(1, Ask::Echo(90), 8).at(4000).sends_bytes(&[7]).at(5004).server_ends().client_ends()
         .closed(Reason::ReadTooSlow);
     a_slow_but_honest_body: (1..=30).fold(h().config(|c| c.timeouts.read_ms = 200).sends_part(1, Ask::Digest(200), 8), |h, n| {

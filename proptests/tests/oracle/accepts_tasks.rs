@@ -84,6 +84,8 @@ accepted! {
         .starts(2, 2, 20).ends(2, RunEnd::Whole { bytes: 0 }).ok(2, b"");
     a_full_server: h().config(|c| c.limits.tasks = 1).sends(1, SCRIPTED).starts(1, 1, 20)
         .sends(2, SCRIPTED).error(2, 252).ends(1, RunEnd::Coded { code: 2 }).error(1, 2).sends(2, Ask::Echo(0)).ok(2, b"");
+    a_broken_task_that_a_full_server_never_started: h().config(|c| c.limits.tasks = 0).sends(1, Ask::Break).error(1, 252)
+        .at(90_000).sends(2, Ask::Reject(1)).error(2, 252).at(180_000).sends(3, Ask::KeepAlive(0)).ok(3, b"");
     a_server_full_of_others: h().config(|c| c.neighbours = Neighbours::Some).sends(1, SCRIPTED).error(1, 252);
     a_keep_alive_beside_a_full_server: h().config(|c| c.limits.tasks = 0).sends(1, Ask::KeepAlive(3)).ok(1, b"");
     a_message_of_just_the_limit: h().config(|c| c.limits.message_bytes = 10).sends(1, Ask::Echo(10)).ok(1, &oracle::pattern(10));

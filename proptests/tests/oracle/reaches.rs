@@ -51,11 +51,7 @@ fn cancels_are_told_apart_by_the_state_of_their_task() {
         .error(1, 255);
     assert_reaches(
         receiving.history(),
-        &[
-            Reached::CancelInReceiving,
-            Reached::CancelByHandle,
-            Reached::ManyPieces,
-        ],
+        &[Reached::CancelInReceiving, Reached::CancelByHandle],
     );
     let running = h()
         .sends(1, SCRIPTED)
