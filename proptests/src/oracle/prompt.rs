@@ -62,7 +62,10 @@ fn due(facts: &Facts<'_>, number: usize, request: &Sent) -> Option<(u64, Moment)
         let ended = run_end(run)?;
         return Some((facts.us(ended), ended));
     }
-    if !facts.never_pauses() {
+    // PROTOCOL D1: what is looked at once reading has stopped is discarded.
+    let slack = ms(facts.config.tolerance.late_ms + facts.config.tolerance.network_ms);
+    let discarded = |stopped| facts.us(stopped) <= facts.us(request.end).saturating_add(slack);
+    if !facts.never_pauses() || facts.stopped_reading().is_some_and(discarded) {
         return None;
     }
     let at_once = Some((facts.us(request.end), request.end));

@@ -28,6 +28,9 @@ accepted! {
         .ends(1, RunEnd::Whole { bytes: 0 }).ok(1, b"").server_ends().client_ends().closed(GRACEFUL);
     requests_behind_the_disconnect_are_discarded: h().sends(1, Ask::Echo(0)).calls(LONG).sends(2, Ask::Echo(0))
         .server_ends().client_ends().closed_after(0, GRACEFUL, |_| ());
+    requests_behind_the_disconnect_are_never_answered: h().sends(1, SCRIPTED).starts(1, 1, 20).calls(LONG).at(50)
+        .sends(2, Ask::KeepAlive(0)).at(900).ends(1, RunEnd::Whole { bytes: 0 }).ok(1, b"").server_ends().client_ends()
+        .closed_after(1, GRACEFUL, |_| ());
     an_end_of_stream_inside_a_request_while_draining: h().calls(LONG).sends_part(1, Ask::Echo(3), 6).client_ends()
         .server_ends().closed(GRACEFUL);
     a_goodbye_with_none_accepted_but_the_negotiate: h().negotiates(1).calls(LONG).sends(1, Ask::Echo(0)).goodbye(1)
