@@ -4,11 +4,14 @@
 //! loom knows nothing of poisoning's uses here, so the facade's `Mutex` never
 //! reports it: user code does not run under a lock, and a panic of our own
 //! under one must not take every other connection's handle with it.
+//!
+//! `Arc` is std's for the models, too: nothing is decided by a count of
+//! references, and loom would order every two drops of a session both ways.
 
 #[cfg(asyncserver_loom)]
-pub(crate) use loom::sync::{Arc, MutexGuard, atomic};
+pub(crate) use loom::sync::{MutexGuard, atomic};
 #[cfg(not(asyncserver_loom))]
-pub(crate) use std::sync::{Arc, MutexGuard, atomic};
+pub(crate) use std::sync::{MutexGuard, atomic};
 
 #[cfg(asyncserver_loom)]
 use loom::sync::Mutex as Primitive;

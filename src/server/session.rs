@@ -31,11 +31,11 @@ use super::client::ClientContext;
 use super::observe::Observer;
 use crate::proto::Connection;
 use crate::sync::atomic::AtomicU64;
-use crate::sync::{Arc as SharedArc, Mutex, MutexGuard};
+use crate::sync::{Mutex, MutexGuard};
 
 /// One connection's shared state. Cheap to clone: every clone is the same session.
 #[derive(Clone)]
-pub(crate) struct Session(SharedArc<Shared>);
+pub(crate) struct Session(Arc<Shared>);
 
 struct Shared {
     state: Mutex<State>,
@@ -93,7 +93,7 @@ impl Session {
         observer: Arc<dyn Observer>,
         span: tracing::Span,
     ) -> Self {
-        Self(SharedArc::new(Shared {
+        Self(Arc::new(Shared {
             state: Mutex::new(State {
                 connection,
                 driver: Driver::Busy(Noticed::Nothing),
@@ -123,7 +123,7 @@ impl Session {
 
     /// Whether both are the session of one connection.
     pub(crate) fn is(&self, other: &Self) -> bool {
-        SharedArc::ptr_eq(&self.0, &other.0)
+        Arc::ptr_eq(&self.0, &other.0)
     }
 
     /// For a look, or a change that concerns nobody else.
