@@ -44,6 +44,34 @@ impl Wake for Sleeper {
     }
 }
 
+/// What one thread waits for and another one opens.
+#[derive(Clone, Debug)]
+pub struct Gate(Arc<Sleeper>);
+
+impl Gate {
+    /// Closed.
+    #[must_use]
+    pub fn new() -> Self {
+        Self(Arc::new(Sleeper(backend::Flag::new())))
+    }
+
+    /// Lets one through.
+    pub fn open(&self) {
+        self.0.0.set();
+    }
+
+    /// Waits until it is open.
+    pub fn pass(&self) {
+        self.0.0.wait();
+    }
+}
+
+impl Default for Gate {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 /// Polls futures on the thread that has it, under one waker.
 #[derive(Debug)]
 pub struct Poller {
@@ -66,6 +94,11 @@ impl Poller {
         future.poll(&mut Context::from_waker(&self.waker))
     }
 
+    /// Waits until a waker of this poller's was woken.
+    pub fn wait(&self) {
+        self.sleeper.0.wait();
+    }
+
     /// Polls, and waits to be woken, until the future is ready. Nobody left to
     /// wake it is a deadlock, and a failure of the model.
     pub fn run<F: Future + ?Sized>(&self, mut future: Pin<&mut F>) -> F::Output {
@@ -73,7 +106,7 @@ impl Poller {
             if let Poll::Ready(output) = self.poll(future.as_mut()) {
                 return output;
             }
-            self.sleeper.0.wait();
+            self.wait();
         }
     }
 }

@@ -1,8 +1,6 @@
 //! A server of a model's own, and its connections.
 
 use std::collections::BTreeMap;
-use std::pin::Pin;
-use std::task::Poll;
 
 use asyncserver::runtime::{BoxFuture, Clock};
 use asyncserver::server::{
@@ -59,8 +57,12 @@ impl World {
         let server = self.server.clone();
         Served {
             future: Box::pin(async move {
-                server.handle_connection(near, ConnectionOptions::default()).await
+                server
+                    .handle_connection(near, ConnectionOptions::default())
+                    .await
             }),
+            poller: Poller::new(),
+            stage: Stage::Unpolled,
         }
     }
 
@@ -86,34 +88,47 @@ impl World {
     }
 }
 
-/// A connection's future.
+/// A connection's future. It stays on the thread that made it, or goes to
+/// another one before its first poll.
 pub struct Served {
     future: BoxFuture<'static, ConnectionReport>,
+    poller: Poller,
+    stage: Stage,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Stage {
+    Unpolled,
+    /// It is polled again when it was woken, and not before: each poll that is
+    /// saved makes the model much smaller.
+    Waits,
 }
 
 impl Served {
-    /// Polls it a few times, until it waits for something.
+    /// Polls it once: it takes what has come, and waits.
     ///
     /// # Panics
     /// When it ends.
-    pub fn settle(&mut self, poller: &Poller) {
-        for _ in 0..2 {
-            let polled = poller.poll(Pin::new(&mut self.future));
-            assert!(matches!(polled, Poll::Pending), "the connection goes on");
-        }
+    pub fn settle(&mut self) {
+        let polled = self.poller.poll(self.future.as_mut());
+        assert!(polled.is_pending(), "the connection goes on");
+        self.stage = Stage::Waits;
     }
 
     /// Serves it to its end on the calling thread.
-    pub fn run(mut self, poller: &Poller) -> ConnectionReport {
-        poller.run(Pin::new(&mut self.future))
+    pub fn run(mut self) -> ConnectionReport {
+        if self.stage == Stage::Waits {
+            self.poller.wait();
+        }
+        self.poller.run(self.future.as_mut())
     }
 
     /// Serves it to its end, and judges it.
     ///
     /// # Panics
     /// When it breaks a rule.
-    pub fn run_and_judge(self, poller: &Poller, far: &Far) -> Ended {
-        let report = self.run(poller);
+    pub fn run_and_judge(self, far: &Far) -> Ended {
+        let report = self.run();
         Ended::new(far, report)
     }
 }
