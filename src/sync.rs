@@ -33,3 +33,29 @@ impl<T> Mutex<T> {
             .unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 }
+
+/// Counts orders to run functions. Whoever was woken because of one sees it.
+#[derive(Debug)]
+pub(crate) struct OrderCount(atomic::AtomicU64);
+
+impl OrderCount {
+    pub(crate) fn new() -> Self {
+        Self(atomic::AtomicU64::new(0))
+    }
+
+    pub(crate) fn increment(&self) {
+        self.0.fetch_add(1, atomic::Ordering::Release);
+    }
+
+    #[cfg(not(asyncserver_loom))]
+    pub(crate) fn look(&self) -> u64 {
+        self.0.load(atomic::Ordering::Acquire)
+    }
+
+    /// The wake-up goes through a `FuturesUnordered`, whose synchronisation loom
+    /// does not see: a mere load might miss the order that it is about.
+    #[cfg(asyncserver_loom)]
+    pub(crate) fn look(&self) -> u64 {
+        self.0.fetch_add(0, atomic::Ordering::AcqRel)
+    }
+}

@@ -31,7 +31,7 @@ use super::client::ClientContext;
 use super::observe::Observer;
 use crate::proto::Connection;
 use crate::sync::atomic::AtomicU64;
-use crate::sync::{Mutex, MutexGuard};
+use crate::sync::{Mutex, MutexGuard, OrderCount};
 
 /// One connection's shared state. Cheap to clone: every clone is the same session.
 #[derive(Clone)]
@@ -40,7 +40,7 @@ pub(crate) struct Session(Arc<Shared>);
 struct Shared {
     state: Mutex<State>,
     /// Counts orders to run functions, which look for one without the lock.
-    orders: AtomicU64,
+    orders: OrderCount,
     next_group: AtomicU64,
     client: ClientContext,
 }
@@ -110,7 +110,7 @@ impl Session {
                 warned: Vec::new(),
                 span,
             }),
-            orders: AtomicU64::new(0),
+            orders: OrderCount::new(),
             next_group: AtomicU64::new(0),
             client,
         }))

@@ -82,7 +82,7 @@ fn cancel_meets_cancel() {
     let cancellers = [world.client(), world.client()]
         .map(|client| shim::spawn(move || client.cancel(ID)));
     let ended = connection.run_and_judge(&far);
-    cancellers.map(|canceller| canceller.join().unwrap());
+    cancellers.into_iter().for_each(|canceller| canceller.join().unwrap());
     assert_eq!(ended.answers[&ID.0], CANCELLED);
     assert_eq!(ended.report.counts.cancelled, 1);
     world.check_nothing_is_left();
@@ -170,7 +170,7 @@ fn completion_meets_two_cancels() {
         .map(|client| shim::spawn(move || client.cancel(ID)));
     world.workers.release();
     let ended = connection.run_and_judge(&far);
-    cancellers.map(|canceller| canceller.join().unwrap());
+    cancellers.into_iter().for_each(|canceller| canceller.join().unwrap());
     assert!([CANCELLED, ok("done")].contains(&ended.answers[&ID.0]));
     world.check_nothing_is_left();
 }

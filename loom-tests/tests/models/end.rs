@@ -41,7 +41,7 @@ fn completion_meets_disconnect() {
 /// One second passes, and no more: the shortest duration counts (PROTOCOL D2).
 fn two_disconnects() {
     let clock = MovedClock::new();
-    let world = World::with_clock(clock.clone(), Starts::WhenReleased, |server, tally| {
+    let world = World::with_clock(clock.clone(), Starts::AtOnce, |server, tally| {
         server.register(TASK, "task", tasks::endless_local(tally))
     });
     let (connection, far) = draining(&world);

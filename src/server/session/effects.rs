@@ -10,7 +10,6 @@ use crate::proto::{Action, Retired, TaskEnding, TaskKey, Watching};
 use crate::server::handle::ClientHandle;
 use crate::server::observe::{Event, ObservedTask, Observer};
 use crate::server::run::{drop_quietly, unless_panics};
-use crate::sync::atomic::Ordering;
 
 /// What is done once the lock has been released.
 #[derive(Default)]
@@ -120,7 +119,7 @@ impl Session {
                 .wakers
                 .extend(std::mem::take(&mut state.groups).into_values()),
         }
-        self.0.orders.fetch_add(1, Ordering::Release);
+        self.0.orders.increment();
     }
 
     pub(super) fn retire(
