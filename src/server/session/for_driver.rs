@@ -43,9 +43,11 @@ pub(crate) struct TurnEnd {
 impl Session {
     /// The start of a turn: what has come for the driver.
     pub(crate) fn begin_turn(&self) -> ForDriver {
-        let server_full = self.client().server.places.unsent_bytes.is_full();
         let observer = self.drive(|state| {
             state.driver = Driver::Busy(Noticed::Nothing);
+            // Looked at under the lock: if it is full now and has room a moment
+            // later, the wake-up for that comes behind this and is noticed.
+            let server_full = self.client().server.places.unsent_bytes.is_full();
             state.connection.set_server_full(server_full);
             if state.observer_is_silent {
                 return Err(std::mem::take(&mut state.for_driver));
