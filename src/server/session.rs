@@ -8,6 +8,8 @@
 //!    lock*; whoever changes anything that concerns it takes its waker, once.
 //! 4. A run function learns of its cancel under the lock, before it registers
 //!    its waker: none is lost between the two.
+//! 5. Events are told outside the lock in the order in which they happened
+//!    under it: one thread at a time tells them, those of the others too.
 //!
 //! Each side has a file: `for_driver`, `for_tasks`, `reader`, `for_handles`.
 
@@ -23,7 +25,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::task::Waker;
 
-use self::effects::AfterUnlock;
+use self::effects::{AfterUnlock, Teller, Untold};
 pub(crate) use self::for_driver::{DropReading, ForDriver, TurnEnd};
 use self::reader::ReaderState;
 pub(crate) use self::record::{Ended, RunnerOrder, TaskRecord};
@@ -81,6 +83,9 @@ pub(crate) struct State {
     observer: Arc<dyn Observer>,
     /// It is the one that watches nothing: it need not be asked.
     observer_is_silent: bool,
+    teller: Teller,
+    /// Events that happened while a thread was telling others.
+    untold: Vec<Untold>,
     /// Rules of limits that were warned of: a peer must not fill the log.
     warned: Vec<&'static str>,
     span: tracing::Span,
@@ -107,6 +112,8 @@ impl Session {
                 single_runners: 0,
                 observer_is_silent: observer.is_silent(),
                 observer,
+                teller: Teller::Nobody,
+                untold: Vec::new(),
                 warned: Vec::new(),
                 span,
             }),
@@ -142,7 +149,7 @@ impl Session {
                 self.carry_out(&mut state, &mut after);
             }
             self.count(&mut state, &mut after);
-            after.note_observer(&state);
+            after.note_events(&mut state);
             result
         };
         after.act(self);

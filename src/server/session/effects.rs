@@ -11,12 +11,29 @@ use crate::server::handle::ClientHandle;
 use crate::server::observe::{Event, ObservedTask, Observer};
 use crate::server::run::{drop_quietly, unless_panics};
 
+/// An event, and who watched when it happened.
+pub(super) type Untold = (Event, Arc<dyn Observer>);
+
+/// Who tells events. They happen under the lock and are told outside it: if each
+/// thread told its own, a task could be finished before it was cancelled.
+///
+/// ```text
+/// Nobody ── a thread has an event ──► AThread ── nothing is left to tell ──► Nobody
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Teller {
+    Nobody,
+    /// Its loop takes what others add.
+    AThread,
+}
+
 /// What is done once the lock has been released.
 #[derive(Default)]
 pub(super) struct AfterUnlock {
     pub(super) wakers: Vec<Waker>,
     pub(super) events: Vec<Event>,
-    observer: Option<Arc<dyn Observer>>,
+    /// What this thread tells, because no other one is telling.
+    untold: Vec<Untold>,
     retired: Vec<TaskRecord>,
     pub(super) unwanted: Vec<Ended>,
     /// Limits that were reached, and whether that is worth a warning.
@@ -27,9 +44,16 @@ pub(super) struct AfterUnlock {
 
 impl AfterUnlock {
     /// Whoever watches now is told of what has happened now.
-    pub(super) fn note_observer(&mut self, state: &State) {
-        if !self.events.is_empty() {
-            self.observer = Some(Arc::clone(&state.observer));
+    pub(super) fn note_events(&mut self, state: &mut State) {
+        if self.events.is_empty() || state.observer_is_silent {
+            return;
+        }
+        let events = self.events.drain(..);
+        let untold = events.map(|event| (event, Arc::clone(&state.observer)));
+        state.untold.extend(untold);
+        if state.teller == Teller::Nobody {
+            state.teller = Teller::AThread;
+            self.untold = std::mem::take(&mut state.untold);
         }
     }
 
@@ -43,18 +67,31 @@ impl AfterUnlock {
         for (rule, level) in self.limits {
             session.log_limit(rule, level);
         }
-        if let Some(observer) = self.observer {
-            let client = ClientHandle::new(session.clone());
-            for event in self.events {
-                unless_panics(|| event.tell(&*observer, &client));
-            }
+        if !self.untold.is_empty() {
+            session.tell(self.untold);
         }
         if self.server_has_room {
             session.client().server.registry.wake_all();
         }
     }
 }
+
 impl Session {
+    /// Tells events until there are none, those of other threads too.
+    fn tell(&self, mut untold: Vec<Untold>) {
+        let client = ClientHandle::new(self.clone());
+        while !untold.is_empty() {
+            for (event, observer) in untold {
+                unless_panics(|| event.tell(&*observer, &client));
+            }
+            let mut state = self.lock();
+            untold = std::mem::take(&mut state.untold);
+            if untold.is_empty() {
+                state.teller = Teller::Nobody;
+            }
+        }
+    }
+
     pub(super) fn carry_out(&self, state: &mut State, after: &mut AfterUnlock) {
         for action in state.connection.take_actions() {
             self.carry_out_one(action, state, after);
