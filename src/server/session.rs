@@ -24,6 +24,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 use std::task::Waker;
+use std::time::Instant;
 
 use self::effects::{AfterUnlock, Teller, Untold};
 pub(crate) use self::for_driver::{DropReading, ForDriver, TurnEnd};
@@ -62,9 +63,27 @@ enum Noticed {
     Something,
 }
 
+/// Whether the driver is with the transport, which may have taken bytes that
+/// the state does not know of.
+///
+/// ```text
+/// NotUnderWay ── bodies and output come next ──► UnderWay ── close ──► ThenClose
+///     ▲                                             │                      │
+///     └─────────────── the turn ends ───────────────┴──────────────────────┘
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum OutputStep {
+    NotUnderWay,
+    UnderWay,
+    /// A close came meanwhile. It is carried out when what was written is known:
+    /// an answer that the transport has taken is no interrupted one (PROTOCOL D9).
+    ThenClose(Instant),
+}
+
 pub(crate) struct State {
     pub(crate) connection: Connection<TaskRecord>,
     driver: Driver,
+    output_step: OutputStep,
     reader: Option<ReaderState>,
     for_driver: ForDriver,
     /// What the server's L7 counts of this connection.
@@ -102,6 +121,7 @@ impl Session {
             state: Mutex::new(State {
                 connection,
                 driver: Driver::Busy(Noticed::Nothing),
+                output_step: OutputStep::NotUnderWay,
                 reader: None,
                 for_driver: ForDriver::default(),
                 counted_unsent: 0,
@@ -159,6 +179,33 @@ impl Session {
     /// The same for the driver itself, which needs no waking.
     pub(crate) fn drive<R>(&self, change: impl FnOnce(&mut State) -> R) -> R {
         self.with(|state, _| change(state))
+    }
+}
+
+impl OutputStep {
+    const fn begin(self) -> Self {
+        match self {
+            Self::NotUnderWay | Self::UnderWay => Self::UnderWay,
+            Self::ThenClose(at) => Self::ThenClose(at),
+        }
+    }
+}
+
+impl State {
+    /// Closes the connection (PROTOCOL D5), once it is known what was written.
+    fn close(&mut self, now: Instant) {
+        match self.output_step {
+            OutputStep::NotUnderWay => self.connection.close(now),
+            OutputStep::UnderWay => self.output_step = OutputStep::ThenClose(now),
+            OutputStep::ThenClose(_) => {}
+        }
+    }
+
+    fn end_output_step(&mut self) {
+        let step = std::mem::replace(&mut self.output_step, OutputStep::NotUnderWay);
+        if let OutputStep::ThenClose(at) = step {
+            self.connection.close(at);
+        }
     }
 }
 

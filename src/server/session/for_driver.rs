@@ -45,6 +45,7 @@ impl Session {
     pub(crate) fn begin_turn(&self) -> ForDriver {
         let observer = self.drive(|state| {
             state.driver = Driver::Busy(Noticed::Nothing);
+            state.end_output_step();
             // Looked at under the lock: if it is full now and has room a moment
             // later, the wake-up for that comes behind this and is noticed.
             let server_full = self.client().server.places.unsent_bytes.is_full();
@@ -69,9 +70,13 @@ impl Session {
         })
     }
 
-    /// What was noticed for the driver since the turn began.
+    /// What was noticed for the driver since the turn began. Its next step is
+    /// output.
     pub(crate) fn take_for_driver(&self) -> ForDriver {
-        self.drive(|state| std::mem::take(&mut state.for_driver))
+        self.drive(|state| {
+            state.output_step = state.output_step.begin();
+            std::mem::take(&mut state.for_driver)
+        })
     }
 
     /// Commits the results of what ran in place, then looks at up to `most`
@@ -156,6 +161,7 @@ impl Session {
                 Some(reader) => reader.take_progress(),
                 None => (false, false),
             };
+            state.end_output_step();
             state.connection.reader_progress(asked, waiting, now);
             state.connection.handle_timeout(now);
             self.release_spare_places(state);
@@ -183,6 +189,7 @@ impl Session {
     pub(crate) fn leave(&self) -> ConnectionReport {
         self.drive(|state| {
             state.driver = Driver::Gone;
+            state.end_output_step();
             state.connection.report()
         })
     }

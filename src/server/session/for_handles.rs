@@ -70,7 +70,7 @@ impl Session {
 
     pub(crate) fn close(&self, now: Instant) {
         self.with(|state, after| {
-            state.connection.close(now);
+            state.close(now);
             notice(&mut state.driver, after);
         });
     }
