@@ -1,10 +1,10 @@
 //! loom: every interleaving of the operations that it sees.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
-use loom::sync::{Condvar, MutexGuard};
+use loom::sync::MutexGuard;
 
 use super::Threads;
 
@@ -23,49 +23,49 @@ impl<T> Mutex<T> {
 
     /// Takes the lock.
     pub fn lock(&self) -> MutexGuard<'_, T> {
-        self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// A flag to wait for. (`loom::sync::Notify` wakes spuriously, too, which
-/// multiplies the interleavings and finds nothing: a future may always be polled.)
+/// A flag to wait for.
+///
+/// Setting it is no operation that loom sees: what a woken thread finds is
+/// decided under the library's own locks, and only the number of interleavings
+/// would grow. That takes some care: `unpark` makes loom run a thread that
+/// waits for a lock, too, so it is called for one that sleeps here alone.
 #[derive(Debug)]
-pub(super) struct Flag {
-    state: Mutex<FlagState>,
-    changed: Condvar,
-}
+pub(super) struct Flag(std::sync::Mutex<FlagState>);
 
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 enum FlagState {
     Unset,
     Set,
-    /// Unset, and its thread waits.
-    Awaited,
+    /// Unset, and this thread sleeps.
+    Awaited(loom::thread::Thread),
 }
 
 impl Flag {
     pub(super) fn new() -> Self {
-        Self {
-            state: Mutex::new(FlagState::Unset),
-            changed: Condvar::new(),
-        }
+        Self(std::sync::Mutex::new(FlagState::Unset))
+    }
+
+    fn replace(&self, state: FlagState) -> FlagState {
+        let mut current = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        std::mem::replace(&mut *current, state)
     }
 
     pub(super) fn set(&self) {
-        let mut state = self.state.lock();
-        if std::mem::replace(&mut *state, FlagState::Set) == FlagState::Awaited {
-            self.changed.notify_one();
+        if let FlagState::Awaited(sleeper) = self.replace(FlagState::Set) {
+            sleeper.unpark();
         }
     }
 
     pub(super) fn wait(&self) {
-        let mut state = self.state.lock();
-        while *state != FlagState::Set {
-            *state = FlagState::Awaited;
-            let waited = self.changed.wait(state);
-            state = waited.unwrap_or_else(std::sync::PoisonError::into_inner);
+        if !matches!(self.replace(FlagState::Unset), FlagState::Set) {
+            self.replace(FlagState::Awaited(loom::thread::current()));
+            loom::thread::park();
+            self.replace(FlagState::Unset);
         }
-        *state = FlagState::Unset;
     }
 }
 

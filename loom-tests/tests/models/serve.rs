@@ -9,7 +9,7 @@ use asyncserver::server::{
     ClientHandle, ConnectionOptions, ConnectionReport, Handshake, HandshakeError, Observer,
 };
 use asyncserver_loom_tests::executor::Starts;
-use asyncserver_loom_tests::shim;
+use asyncserver_loom_tests::shim::{self, Gate};
 use asyncserver_loom_tests::wire::{Near, Peer, wire};
 use asyncserver_loom_tests::world::World;
 
@@ -20,23 +20,33 @@ mod explored {
 }
 
 /// One connection comes, and then no other.
-struct One(Option<Near>);
+struct One {
+    near: Option<Near>,
+    has_come: Gate,
+}
 
 impl Listener for One {
     type Stream = Near;
 
     async fn accept(&mut self) -> io::Result<(Near, Endpoints)> {
-        match self.0.take() {
-            Some(near) => Ok((near, Endpoints::default())),
+        match self.near.take() {
+            Some(near) => {
+                self.has_come.open();
+                Ok((near, Endpoints::default()))
+            }
             None => std::future::pending().await,
         }
     }
 }
 
-/// A handshake in which another thread may get its turn.
-struct Turning(shim::Mutex<()>);
+/// A point that two threads pass: loom lets either come first. (The tokens of
+/// the accept loop are tokio's, which it does not see.)
+type Crossing = Arc<shim::Mutex<()>>;
 
-impl Handshake<Near> for Turning {
+/// A handshake that takes two steps.
+struct Slow(Crossing);
+
+impl Handshake<Near> for Slow {
     type Transport = Near;
 
     async fn perform(
@@ -50,38 +60,57 @@ impl Handshake<Near> for Turning {
 }
 
 /// What became of the connection.
-#[derive(Clone, Debug, Default)]
-struct Ends(Arc<Mutex<Vec<&'static str>>>);
+#[derive(Clone, Debug)]
+struct Ends {
+    seen: Arc<Mutex<Vec<&'static str>>>,
+    crossing: Crossing,
+}
 
 impl Observer for Ends {
     fn connection_opened(&self, _: &Endpoints) {
-        self.0.lock().unwrap().push("opened");
+        self.seen.lock().unwrap().push("opened");
+    }
+
+    fn handshake_done(&self, _: &ClientHandle) {
+        drop(self.crossing.lock());
     }
 
     fn connection_refused(&self, _: &Endpoints, _: &ConnectionReport) {
-        self.0.lock().unwrap().push("refused");
+        self.seen.lock().unwrap().push("refused");
     }
 
     fn connection_closed(&self, _: &ClientHandle, _: &ConnectionReport) {
-        self.0.lock().unwrap().push("closed");
+        self.seen.lock().unwrap().push("closed");
     }
 }
 
 /// It is refused or disconnected, or never accepted, and not left behind: its
 /// client sends nothing and stays, so only the shutdown ends it.
 fn shutdown_meets_accept() {
-    let ends = Ends::default();
+    let crossing = Crossing::new(shim::Mutex::new(()));
+    let ends = Ends {
+        seen: Arc::default(),
+        crossing: Arc::clone(&crossing),
+    };
     let world = World::new(Starts::AtOnce, |server, _| {
         server.observer(Arc::new(ends.clone()))
     });
     let (near, far) = wire(Peer::IsDone, usize::MAX);
-    far.end();
-    let serving = world.server.serve_with(One(Some(near)), Turning(shim::Mutex::new(())));
-    let shutdown = serving.shutdown(Duration::from_secs(1));
+    let handshake = Slow(Arc::clone(&crossing));
+    let has_come = Gate::new();
+    let listener = One {
+        near: Some(near),
+        has_come: has_come.clone(),
+    };
+    let serving = world.server.serve_with(listener, handshake);
+    has_come.pass();
+    drop(crossing.lock());
+    let shutdown = serving.shutdown(Duration::ZERO);
     let report = shim::block_on(shutdown);
     assert!(report.stuck.is_empty());
     world.check_nothing_is_left();
-    let ends = ends.0.lock().unwrap().clone();
+    drop(far);
+    let ends = ends.seen.lock().unwrap().clone();
     let possible: [&[_]; 3] = [&[], &["opened", "refused"], &["opened", "closed"]];
     assert!(possible.contains(&ends.as_slice()), "{ends:?}");
 }
