@@ -83,8 +83,16 @@ pub fn judge(output: &[u8], report: &ConnectionReport) -> BTreeMap<u32, Answer> 
         let number = answers.values().filter(|answer| wanted(answer)).count();
         number as u64
     };
-    assert_eq!(count(|answer| matches!(answer, Answer::Ok(_))), counts.ok, "D9: OK: {report:?}");
-    assert_eq!(count(|answer| *answer == CANCELLED), counts.cancelled, "D9: cancelled: {report:?}");
+    assert_eq!(
+        count(|answer| matches!(answer, Answer::Ok(_))),
+        counts.ok,
+        "D9: OK: {report:?}"
+    );
+    assert_eq!(
+        count(|answer| *answer == CANCELLED),
+        counts.cancelled,
+        "D9: cancelled: {report:?}"
+    );
     let is_other = |answer: &Answer| matches!(answer, Answer::Error(_)) && *answer != CANCELLED;
     assert_eq!(count(is_other), counts.errors, "D9: errors: {report:?}");
     let mut interrupted: Vec<_> = report.interrupted.iter().map(|task| task.id.0).collect();
@@ -95,8 +103,15 @@ pub fn judge(output: &[u8], report: &ConnectionReport) -> BTreeMap<u32, Answer> 
         "T5: each interrupted request is named once: {report:?}"
     );
     for id in interrupted {
-        assert!(!answers.contains_key(&id), "T5: task {id} is answered and named: {report:?}");
+        assert!(
+            !answers.contains_key(&id),
+            "T5: task {id} is answered and named: {report:?}"
+        );
     }
-    assert_eq!(report.bytes_written, output.len() as u64, "D9: bytes written");
+    assert_eq!(
+        report.bytes_written,
+        output.len() as u64,
+        "D9: bytes written"
+    );
     answers
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use asyncserver::runtime::{Clock, Timer};
 
-use crate::shim::Mutex;
+use crate::shim::RwLock;
 
 /// When all time begins.
 fn start() -> Instant {
@@ -40,7 +40,7 @@ impl Timer for StillClock {
 
 /// Time passes when the model says so, from any thread. Cheap to clone.
 #[derive(Clone, Debug)]
-pub struct MovedClock(Arc<Mutex<Moved>>);
+pub struct MovedClock(Arc<RwLock<Moved>>);
 
 #[derive(Debug)]
 struct Moved {
@@ -53,7 +53,7 @@ impl MovedClock {
     /// At the beginning of time.
     #[must_use]
     pub fn new() -> Self {
-        Self(Arc::new(Mutex::new(Moved {
+        Self(Arc::new(RwLock::new(Moved {
             now: start(),
             next_timer: 0,
             armed: Vec::new(),
@@ -63,7 +63,7 @@ impl MovedClock {
     /// Time passes, and wakes whose deadline has come.
     pub fn advance(&self, by: Duration) {
         let due = {
-            let mut moved = self.0.lock();
+            let mut moved = self.0.write();
             moved.now += by;
             let now = moved.now;
             let (due, armed) = std::mem::take(&mut moved.armed)
@@ -90,7 +90,7 @@ impl Default for MovedClock {
 
 impl Clock for MovedClock {
     fn now(&self) -> Instant {
-        self.0.lock().now
+        self.0.read().now
     }
 
     fn wall(&self) -> SystemTime {
@@ -98,7 +98,7 @@ impl Clock for MovedClock {
     }
 
     fn timer(&self) -> Box<dyn Timer> {
-        let mut moved = self.0.lock();
+        let mut moved = self.0.write();
         moved.next_timer += 1;
         Box::new(MovedTimer {
             clock: self.clone(),
@@ -114,7 +114,7 @@ struct MovedTimer {
 
 impl Timer for MovedTimer {
     fn poll_until(&mut self, deadline: Instant, cx: &mut Context<'_>) -> Poll<()> {
-        let mut moved = self.clock.0.lock();
+        let mut moved = self.clock.0.write();
         moved.armed.retain(|(name, ..)| *name != self.name);
         if deadline <= moved.now {
             return Poll::Ready(());
@@ -126,7 +126,7 @@ impl Timer for MovedTimer {
 
 impl Drop for MovedTimer {
     fn drop(&mut self) {
-        let mut moved = self.clock.0.lock();
+        let mut moved = self.clock.0.write();
         moved.armed.retain(|(name, ..)| *name != self.name);
     }
 }

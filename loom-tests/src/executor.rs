@@ -74,6 +74,12 @@ impl Workers {
         }
     }
 
+    /// Whether this is its last handle: no server, and so no session, is left.
+    #[must_use]
+    pub fn is_last(&self) -> bool {
+        Arc::strong_count(&self.0) == 1
+    }
+
     fn take(&self, work: Work) {
         let starts = self.lock().starts;
         match starts {

@@ -16,7 +16,7 @@ use self::loom as backend;
 #[cfg(not(asyncserver_loom))]
 use self::threads as backend;
 
-pub use self::backend::{JoinHandle, Mutex, explore, spawn, step};
+pub use self::backend::{JoinHandle, Mutex, RwLock, explore, spawn, step};
 
 /// How many threads a scenario has, and so how far it is explored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -65,9 +65,11 @@ impl Lane {
     fn with<R>(&self, change: impl FnOnce(&mut State) -> R) -> R {
         match self {
             Self::Seen(state) => change(&mut state.lock()),
-            Self::Unseen(state) => {
-                change(&mut state.lock().unwrap_or_else(std::sync::PoisonError::into_inner))
-            }
+            Self::Unseen(state) => change(
+                &mut state
+                    .lock()
+                    .unwrap_or_else(std::sync::PoisonError::into_inner),
+            ),
         }
     }
 }

@@ -79,10 +79,12 @@ fn drop_by_executor_meets_cancel() {
 fn cancel_meets_cancel() {
     let world = world(tasks::endless_local);
     let (connection, far) = draining(&world);
-    let cancellers = [world.client(), world.client()]
-        .map(|client| shim::spawn(move || client.cancel(ID)));
+    let cancellers =
+        [world.client(), world.client()].map(|client| shim::spawn(move || client.cancel(ID)));
     let ended = connection.run_and_judge(&far);
-    cancellers.into_iter().for_each(|canceller| canceller.join().unwrap());
+    cancellers
+        .into_iter()
+        .for_each(|canceller| canceller.join().unwrap());
     assert_eq!(ended.answers[&ID.0], CANCELLED);
     assert_eq!(ended.report.counts.cancelled, 1);
     world.check_nothing_is_left();
@@ -139,10 +141,8 @@ fn cancel_all_meets_new_request() {
 /// The message's rest arrives while its task is cancelled.
 fn chunk_meets_cancel() {
     let world = world(tasks::length);
-    let (near, far) = asyncserver_loom_tests::wire::wire(
-        asyncserver_loom_tests::wire::Peer::Acts,
-        usize::MAX,
-    );
+    let (near, far) =
+        asyncserver_loom_tests::wire::wire(asyncserver_loom_tests::wire::Peer::Acts, usize::MAX);
     let bytes = request(TASK.0, ID.0, b"four");
     far.send(&bytes[..7]);
     let mut connection = world.connect(near);
@@ -166,11 +166,13 @@ fn chunk_meets_cancel() {
 fn completion_meets_two_cancels() {
     let world = world(tasks::spawned);
     let (connection, far) = draining(&world);
-    let cancellers = [world.client(), world.client()]
-        .map(|client| shim::spawn(move || client.cancel(ID)));
+    let cancellers =
+        [world.client(), world.client()].map(|client| shim::spawn(move || client.cancel(ID)));
     world.workers.release();
     let ended = connection.run_and_judge(&far);
-    cancellers.into_iter().for_each(|canceller| canceller.join().unwrap());
+    cancellers
+        .into_iter()
+        .for_each(|canceller| canceller.join().unwrap());
     assert!([CANCELLED, ok("done")].contains(&ended.answers[&ID.0]));
     world.check_nothing_is_left();
 }

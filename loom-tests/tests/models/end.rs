@@ -41,8 +41,8 @@ fn completion_meets_disconnect() {
 /// One second passes, and no more: the shortest duration counts (PROTOCOL D2).
 fn two_disconnects() {
     let clock = MovedClock::new();
-    let world = World::with_clock(clock.clone(), Starts::AtOnce, |server, tally| {
-        server.register(TASK, "task", tasks::endless_local(tally))
+    let world = World::with_clock(clock.clone(), Starts::WhenReleased, |server, tally| {
+        server.register(TASK, "task", tasks::endless(tally))
     });
     let (connection, far) = draining(&world);
     let (longer, shorter) = (world.client(), world.client());
@@ -56,6 +56,7 @@ fn two_disconnects() {
     shorter.join().unwrap();
     assert!(ended.report.deadline_reached, "D4");
     assert_eq!(ended.report.counts.interrupted, 1);
+    world.workers.release();
     world.check_nothing_is_left();
 }
 

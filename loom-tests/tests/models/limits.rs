@@ -2,11 +2,11 @@
 
 use asyncserver::server::Limits;
 use asyncserver::wire::TaskCode;
-use asyncserver_loom_tests::answers::UNAVAILABLE;
+use asyncserver_loom_tests::answers::{Answer, UNAVAILABLE};
 use asyncserver_loom_tests::executor::Starts;
-use asyncserver_loom_tests::shim;
-use asyncserver_loom_tests::wire::{Peer, request, wire};
-use asyncserver_loom_tests::world::{Ended, World};
+use asyncserver_loom_tests::shim::{self, JoinHandle};
+use asyncserver_loom_tests::wire::{Far, Peer, request, wire};
+use asyncserver_loom_tests::world::{Served, World};
 
 use crate::tasks::{self, TASK, ok};
 
@@ -17,8 +17,12 @@ mod explored {
     }
 }
 
-/// A response waits for its transport, and reading pauses; a task completes and
-/// the transport drains: all is answered in the end.
+fn done() -> Answer {
+    ok("done")
+}
+
+/// A response waits for its transport, and reading pauses before the end of the
+/// stream; a task completes and the transport drains: all is answered in the end.
 fn full_outbox_meets_completion_and_drain() {
     let mut limits = Limits::default();
     limits.unsent_limit_bytes = 1;
@@ -28,7 +32,7 @@ fn full_outbox_meets_completion_and_drain() {
         server.register(TaskCode(2), "quick", tasks::quick(tally))
     });
     let (near, far) = wire(Peer::Acts, 0);
-    for (code, id) in [(1, 1), (2, 2), (2, 3)] {
+    for (code, id) in [(1, 1), (2, 2)] {
         far.send(&request(code, id, b""));
     }
     far.end();
@@ -41,14 +45,32 @@ fn full_outbox_meets_completion_and_drain() {
     };
     let ended = connection.run_and_judge(&far);
     peer.join().unwrap();
-    for id in 1..=3 {
-        assert_eq!(ended.answers[&id], ok("done"));
+    for id in 1..=2 {
+        assert_eq!(ended.answers[&id], done());
     }
     world.check_nothing_is_left();
 }
 
-/// The server's L7 is reached by one connection; another one's first turn meets
-/// the moment at which it is left.
+/// A connection that has taken `bytes`, and waits.
+fn settled(world: &World, room: usize, bytes: &[u8]) -> (Served, Far) {
+    let (near, far) = wire(Peer::Acts, room);
+    far.send(bytes);
+    let mut connection = world.connect(near);
+    connection.settle();
+    (connection, far)
+}
+
+/// Serves a connection on a thread of its own, and judges its only answer.
+fn served_aside(connection: Served, far: &Far, id: u32, possible: Vec<Answer>) -> JoinHandle {
+    let far = far.clone();
+    shim::spawn(move || {
+        let ended = connection.run_and_judge(&far);
+        assert!(possible.contains(&ended.answers[&id]), "{ended:?}");
+    })
+}
+
+/// The server's L7 is reached by one connection; another one's turn meets the
+/// moment at which it is left.
 fn server_has_room_again() {
     let mut limits = Limits::default();
     limits.server_unsent_limit_bytes = 1;
@@ -56,27 +78,18 @@ fn server_has_room_again() {
         let server = server.limits(limits);
         server.register(TASK, "quick", tasks::quick(tally))
     });
-    let (full, far_full) = wire(Peer::IsDone, 0);
-    far_full.send(&request(TASK.0, 1, b""));
-    far_full.end();
-    let mut full = world.connect(full);
-    full.settle();
-    let (other, far_other) = wire(Peer::IsDone, usize::MAX);
+    let (other, far_other) = settled(&world, usize::MAX, b"");
+    let (mut full, far_full) = settled(&world, 0, &request(TASK.0, 1, b""));
     far_other.send(&request(TASK.0, 2, b""));
-    far_other.end();
-    let other_thread = {
-        let (server, far) = (world.server.clone(), far_other.clone());
-        shim::spawn(move || {
-            let options = asyncserver::server::ConnectionOptions::default();
-            let report = shim::block_on(server.handle_connection(other, options));
-            let ended = Ended::new(&far, report);
-            assert_eq!(ended.answers[&2], ok("done"));
-        })
-    };
+    let other = served_aside(other, &far_other, 2, vec![done()]);
     far_full.allow(usize::MAX);
+    full.settle();
+    shim::block_on(far_other.written(11));
+    far_other.end();
+    other.join().unwrap();
+    far_full.end();
     let ended = full.run_and_judge(&far_full);
-    assert_eq!(ended.answers[&1], ok("done"));
-    other_thread.join().unwrap();
+    assert_eq!(ended.answers[&1], done());
     world.check_nothing_is_left();
 }
 
@@ -92,23 +105,16 @@ fn world_with_one_place() -> World {
 /// A client that has seen an answer finds its place free, over another connection.
 fn last_place_is_left() {
     let world = world_with_one_place();
-    let (near, far) = wire(Peer::Acts, usize::MAX);
-    let (second, far_second) = wire(Peer::IsDone, usize::MAX);
-    far.send(&request(TASK.0, 1, b""));
-    far.end();
-    let first = {
-        let (server, far) = (world.server.clone(), far.clone());
-        shim::spawn(move || {
-            let options = asyncserver::server::ConnectionOptions::default();
-            let report = shim::block_on(server.handle_connection(near, options));
-            assert_eq!(Ended::new(&far, report).answers[&1], ok("done"));
-        })
-    };
-    shim::block_on(far.written(11));
+    let (first, far_first) = settled(&world, usize::MAX, b"");
+    let (second, far_second) = settled(&world, usize::MAX, b"");
+    let first = served_aside(first, &far_first, 1, vec![done()]);
+    far_first.send(&request(TASK.0, 1, b""));
+    shim::block_on(far_first.written(11));
     far_second.send(&request(TASK.0, 2, b""));
     far_second.end();
-    let ended = world.connect(second).run_and_judge(&far_second);
-    assert_eq!(ended.answers[&2], ok("done"), "L6: the place is free again");
+    let ended = second.run_and_judge(&far_second);
+    assert_eq!(ended.answers[&2], done(), "L6: the place is free again");
+    far_first.end();
     first.join().unwrap();
     world.check_nothing_is_left();
 }
@@ -116,23 +122,15 @@ fn last_place_is_left() {
 /// Two connections want the last place: whoever does not get it is told so.
 fn last_place_is_wanted_by_two() {
     let world = world_with_one_place();
-    let (near, far) = wire(Peer::IsDone, usize::MAX);
-    let (second, far_second) = wire(Peer::IsDone, usize::MAX);
-    far.send(&request(TASK.0, 1, b""));
-    far.end();
+    let (first, far_first) = settled(&world, usize::MAX, b"");
+    let (second, far_second) = settled(&world, usize::MAX, b"");
+    far_first.send(&request(TASK.0, 1, b""));
     far_second.send(&request(TASK.0, 2, b""));
     far_second.end();
-    let first = {
-        let (server, far) = (world.server.clone(), far.clone());
-        shim::spawn(move || {
-            let options = asyncserver::server::ConnectionOptions::default();
-            let report = shim::block_on(server.handle_connection(near, options));
-            let ended = Ended::new(&far, report);
-            assert!([UNAVAILABLE, ok("done")].contains(&ended.answers[&1]));
-        })
-    };
-    let ended = world.connect(second).run_and_judge(&far_second);
-    assert!([UNAVAILABLE, ok("done")].contains(&ended.answers[&2]));
+    let first = served_aside(first, &far_first, 1, vec![UNAVAILABLE, done()]);
+    let ended = second.run_and_judge(&far_second);
+    assert!([UNAVAILABLE, done()].contains(&ended.answers[&2]));
+    far_first.end();
     first.join().unwrap();
     world.check_nothing_is_left();
 }

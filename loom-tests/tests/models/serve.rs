@@ -108,6 +108,7 @@ fn shutdown_meets_accept() {
     let shutdown = serving.shutdown(Duration::ZERO);
     let report = shim::block_on(shutdown);
     assert!(report.stuck.is_empty());
+    drop(serving);
     world.check_nothing_is_left();
     drop(far);
     let ends = ends.seen.lock().unwrap().clone();
