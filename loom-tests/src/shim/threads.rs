@@ -15,7 +15,7 @@ pub type JoinHandle = std::thread::JoinHandle<()>;
 const DEADLOCK: Duration = Duration::from_secs(20);
 
 thread_local! {
-    static HESITATION: RefCell<Rng> = RefCell::new(Rng::with_seed(0));
+    static HESITATION: RefCell<Rng> = const { RefCell::new(Rng::with_seed(0)) };
 }
 
 /// std's mutex.
