@@ -125,6 +125,19 @@ impl Served {
         self.poller.run(self.future.as_mut())
     }
 
+    /// Serves it until it has written so many bytes.
+    ///
+    /// # Panics
+    /// When it ends before.
+    pub fn run_until(&mut self, far: &Far, bytes: usize) {
+        while far.output().len() < bytes {
+            if self.stage == Stage::Waits {
+                self.poller.wait();
+            }
+            self.settle();
+        }
+    }
+
     /// Serves it to its end, and judges it.
     ///
     /// # Panics

@@ -93,22 +93,20 @@ fn tidying_meets_close() {
     world.check_nothing_is_left();
 }
 
-/// One that does not is dropped by its own timer when its connection is gone.
+/// One that does not is dropped by its own timer when its connection is gone:
+/// nobody else wakes it.
 fn grace_outlives_connection() {
     let clock = MovedClock::new();
     let world = World::with_clock(clock.clone(), Starts::WhenReleased, |server, tally| {
         server.register(TASK, "task", tasks::stubborn(tally))
     });
     let (connection, far) = draining(&world);
-    let client = world.client();
     world.workers.release();
-    let closer = shim::spawn(move || {
-        client.close();
-        clock.advance(GRACE);
-    });
+    world.client().close();
     let ended = connection.run_and_judge(&far);
-    closer.join().unwrap();
     assert_eq!(ended.report.counts.interrupted, 1);
+    let time = shim::spawn(move || clock.advance(GRACE));
+    time.join().unwrap();
     world.check_nothing_is_left();
 }
 

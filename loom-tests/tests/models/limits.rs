@@ -1,5 +1,7 @@
 //! Limits that are reached and left again (PROTOCOL L6, L7).
 
+use std::sync::{Arc, Mutex};
+
 use asyncserver::server::Limits;
 use asyncserver::wire::TaskCode;
 use asyncserver_loom_tests::answers::{Answer, UNAVAILABLE};
@@ -16,6 +18,9 @@ mod explored {
             last_place_is_wanted_by_two;
     }
 }
+
+/// The length of the answer `done`, in bytes.
+const ANSWER: usize = 11;
 
 fn done() -> Answer {
     ok("done")
@@ -52,8 +57,8 @@ fn full_outbox_meets_completion_and_drain() {
 }
 
 /// A connection that has taken `bytes`, and waits.
-fn settled(world: &World, room: usize, bytes: &[u8]) -> (Served, Far) {
-    let (near, far) = wire(Peer::Acts, room);
+fn settled(world: &World, peer: Peer, room: usize, bytes: &[u8]) -> (Served, Far) {
+    let (near, far) = wire(peer, room);
     far.send(bytes);
     let mut connection = world.connect(near);
     connection.settle();
@@ -78,18 +83,26 @@ fn server_has_room_again() {
         let server = server.limits(limits);
         server.register(TASK, "quick", tasks::quick(tally))
     });
-    let (other, far_other) = settled(&world, usize::MAX, b"");
-    let (mut full, far_full) = settled(&world, 0, &request(TASK.0, 1, b""));
+    let (mut other, far_other) = settled(&world, Peer::IsDone, usize::MAX, b"");
+    let (mut full, far_full) = settled(&world, Peer::IsDone, 0, &request(TASK.0, 1, b""));
     far_other.send(&request(TASK.0, 2, b""));
-    let other = served_aside(other, &far_other, 2, vec![done()]);
+    let answered = Arc::new(Mutex::new(None));
+    let thread = {
+        let (answered, far) = (Arc::clone(&answered), far_other.clone());
+        shim::spawn(move || {
+            other.run_until(&far, ANSWER);
+            *answered.lock().unwrap() = Some(other);
+        })
+    };
     far_full.allow(usize::MAX);
-    full.settle();
-    shim::block_on(far_other.written(11));
-    far_other.end();
-    other.join().unwrap();
-    far_full.end();
-    let ended = full.run_and_judge(&far_full);
-    assert_eq!(ended.answers[&1], done());
+    full.run_until(&far_full, ANSWER);
+    thread.join().unwrap();
+    let other = answered.lock().unwrap().take().unwrap();
+    for (connection, far, id) in [(other, far_other, 2), (full, far_full, 1)] {
+        far.end();
+        let ended = connection.run_and_judge(&far);
+        assert_eq!(ended.answers[&id], done());
+    }
     world.check_nothing_is_left();
 }
 
@@ -105,11 +118,11 @@ fn world_with_one_place() -> World {
 /// A client that has seen an answer finds its place free, over another connection.
 fn last_place_is_left() {
     let world = world_with_one_place();
-    let (first, far_first) = settled(&world, usize::MAX, b"");
-    let (second, far_second) = settled(&world, usize::MAX, b"");
+    let (first, far_first) = settled(&world, Peer::Acts, usize::MAX, b"");
+    let (second, far_second) = settled(&world, Peer::Acts, usize::MAX, b"");
     let first = served_aside(first, &far_first, 1, vec![done()]);
     far_first.send(&request(TASK.0, 1, b""));
-    shim::block_on(far_first.written(11));
+    shim::block_on(far_first.written(ANSWER));
     far_second.send(&request(TASK.0, 2, b""));
     far_second.end();
     let ended = second.run_and_judge(&far_second);
@@ -122,8 +135,8 @@ fn last_place_is_left() {
 /// Two connections want the last place: whoever does not get it is told so.
 fn last_place_is_wanted_by_two() {
     let world = world_with_one_place();
-    let (first, far_first) = settled(&world, usize::MAX, b"");
-    let (second, far_second) = settled(&world, usize::MAX, b"");
+    let (first, far_first) = settled(&world, Peer::Acts, usize::MAX, b"");
+    let (second, far_second) = settled(&world, Peer::Acts, usize::MAX, b"");
     far_first.send(&request(TASK.0, 1, b""));
     far_second.send(&request(TASK.0, 2, b""));
     far_second.end();
