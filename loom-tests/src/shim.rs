@@ -25,6 +25,9 @@ pub enum Threads {
     Three,
     /// Four: every interleaving of at most three preemptions.
     Four,
+    /// Two whole drivers, which meet in the server's counts: every interleaving
+    /// of at most five preemptions.
+    TwoDrivers,
 }
 
 /// One thread's sleep: a waker sets its flag, and it waits for that.

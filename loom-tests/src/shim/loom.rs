@@ -105,9 +105,12 @@ pub const fn step() {}
 pub fn explore(name: &str, threads: Threads, scenario: fn()) {
     let mut builder = loom::model::Builder::new();
     builder.max_branches = 50_000;
-    if threads == Threads::Four && builder.preemption_bound.is_none() {
-        builder.preemption_bound = Some(3);
-    }
+    let bound = match threads {
+        Threads::Three => None,
+        Threads::Four => Some(3),
+        Threads::TwoDrivers => Some(5),
+    };
+    builder.preemption_bound = builder.preemption_bound.or(bound);
     let interleavings = Arc::new(AtomicU64::new(0));
     let counted = Arc::clone(&interleavings);
     let began = Instant::now();

@@ -14,8 +14,9 @@ use crate::tasks::{self, TASK, ok};
 
 mod explored {
     models! {
-        Three: full_outbox_meets_completion_and_drain, server_has_room_again, last_place_is_left,
+        Three: full_outbox_meets_completion_and_drain, last_place_is_left,
             last_place_is_wanted_by_two;
+        TwoDrivers: server_has_room_again;
     }
 }
 
