@@ -13,7 +13,7 @@ mod explored {
     models! {
         Three: completion_meets_cancel_spawned, completion_meets_cancel_grouped,
             completion_meets_cancel_blocking, panic_meets_cancel, drop_by_executor_meets_cancel,
-            cancel_meets_cancel, cancel_meets_cancel_on_the_wire, cancel_all_meets_new_request,
+            cancel_meets_group, cancel_meets_cancel, cancel_meets_cancel_on_the_wire, cancel_all_meets_new_request,
             chunk_meets_cancel;
         Four: completion_meets_two_cancels, completion_meets_cancel_and_disconnect;
     }
@@ -73,6 +73,20 @@ fn drop_by_executor_meets_cancel() {
     canceller.join().unwrap();
     assert_eq!(ended.answers[&ID.0], CANCELLED);
     assert_eq!(world.tally.finished(), 0);
+    world.check_nothing_is_left();
+}
+
+/// A group is polled for the first time, and falls asleep, while a member that
+/// never ends by itself is cancelled.
+fn cancel_meets_group() {
+    let world = world(tasks::endless);
+    let (connection, far) = draining(&world);
+    let client = world.client();
+    world.workers.release();
+    let canceller = shim::spawn(move || client.cancel(ID));
+    let ended = connection.run_and_judge(&far);
+    canceller.join().unwrap();
+    assert_eq!(ended.answers[&ID.0], CANCELLED);
     world.check_nothing_is_left();
 }
 
