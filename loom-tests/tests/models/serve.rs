@@ -68,6 +68,7 @@ struct Ends {
 
 impl Observer for Ends {
     fn connection_opened(&self, _: &Endpoints) {
+        drop(self.crossing.lock());
         self.seen.lock().unwrap().push("opened");
     }
 
