@@ -24,6 +24,7 @@ pub(crate) struct ConnectionPlace(Arc<ServerShared>);
 impl Drop for ConnectionPlace {
     fn drop(&mut self) {
         self.0.places.connections.release(1);
+        self.0.client_left.notify_waiters();
     }
 }
 
@@ -96,8 +97,7 @@ impl Drop for Connected {
         let server = &self.place.0;
         let session = self.client.session();
         // A future that is dropped before its first poll has no driver to close it.
-        session.close(server.clock.now());
-        let report = session.leave();
+        let (report, _) = session.leave(server.clock.now());
         log_end(&self.client, &report);
         server
             .registry

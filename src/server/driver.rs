@@ -191,6 +191,8 @@ impl<S: Transport> Driver<S> {
             self.gathered = 0;
             written = self.output(cx, now);
         }
+        // A result that has room now goes before signs of life (E5).
+        let pulled = pulled | (written > 0 && self.bodies.pull(&self.session, cx, now));
         let end = self.session.end_turn(now);
         let next = self.finish_turn(cx, end, now);
         let moved = pulled || (written > 0 && !self.bodies.is_empty());
@@ -309,7 +311,8 @@ impl<S> Driver<S> {
     fn leave(&mut self) -> ConnectionReport {
         self.has_left = true;
         let now = self.session.client().server.clock.now();
-        self.session.close(now);
+        let (report, news) = self.session.leave(now);
+        drop_each(news.new_bodies);
         self.bodies.drop_all();
         drop_quietly(self.reading.take());
         for (_, task) in self.pending.drain(..) {
@@ -323,10 +326,11 @@ impl<S> Driver<S> {
             let executor = &self.session.client().server.executor;
             let _ = unless_panics(|| executor.spawn(Box::pin(group)));
         }
-        self.session
-            .finish_batch(std::mem::take(&mut self.ended), 0);
-        drop_each(self.session.take_for_driver().new_bodies);
-        self.session.leave()
+        if !self.ended.is_empty() {
+            let ended = std::mem::take(&mut self.ended);
+            self.session.finish_batch(ended, 0);
+        }
+        report
     }
 }
 

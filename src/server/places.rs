@@ -87,3 +87,22 @@ impl ServerPlaces {
         }
     }
 }
+
+impl Drop for ServerPlaces {
+    /// With a server's last connection its last place has been given back.
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            return;
+        }
+        let all = [
+            &self.tasks,
+            &self.unsent_bytes,
+            &self.connections,
+            &self.held_bytes,
+            &self.empty,
+        ];
+        for places in all {
+            debug_assert_eq!(places.taken(), 0, "places that nobody gave back");
+        }
+    }
+}

@@ -170,8 +170,11 @@ impl Serving {
             server.0.bring_shutdown_forward(end);
         }
         async move {
-            wait_for_clients(&server).await;
-            let stuck = server.clients().into_iter();
+            let stuck = match wait_for_connections(&server).await {
+                Waited::AllEnded => Vec::new(),
+                Waited::TimeIsUp => server.clients(),
+            };
+            let stuck = stuck.into_iter();
             DrainReport {
                 connections: drain.closed(),
                 stuck: stuck.map(|client| client.endpoints().clone()).collect(),
@@ -180,28 +183,36 @@ impl Serving {
     }
 }
 
-/// Until there is no client, or the shortest of all shutdowns is over.
-async fn wait_for_clients(server: &Server) {
+/// What waiting for connections came to.
+enum Waited {
+    AllEnded,
+    TimeIsUp,
+}
+
+/// Until no connection is left, those in their handshakes included, or the
+/// shortest of all shutdowns is over.
+async fn wait_for_connections(server: &Server) -> Waited {
     let mut ends = server.0.shutdown_end.subscribe();
-    let mut all_left = pin!(server.wait());
+    let no_connection = |server: &ServerShared| server.places.connections.taken() == 0;
+    let mut all_ended = pin!(server.0.wait_until(no_connection));
     let mut timer = server.0.clock.timer();
     loop {
         let end = *ends.borrow_and_update();
         let mut changed = pin!(ends.changed());
-        let is_over = std::future::poll_fn(|cx| {
-            if all_left.as_mut().poll(cx).is_ready() {
-                return Poll::Ready(true);
+        let waited = std::future::poll_fn(|cx| {
+            if all_ended.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(Some(Waited::AllEnded));
             }
             if let Some(end) = end
                 && timer.poll_until(end, cx).is_ready()
             {
-                return Poll::Ready(true);
+                return Poll::Ready(Some(Waited::TimeIsUp));
             }
-            changed.as_mut().poll(cx).map(|_| false)
+            changed.as_mut().poll(cx).map(|_| None)
         })
         .await;
-        if is_over {
-            return;
+        if let Some(waited) = waited {
+            return waited;
         }
     }
 }

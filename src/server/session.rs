@@ -32,16 +32,16 @@ use super::client::ClientContext;
 use super::observe::{Event, Observer};
 use crate::proto::{Connection, ConnectionReport};
 use crate::sync::atomic::AtomicU64;
-use crate::sync::{Arc as SharedArc, Mutex, MutexGuard};
+use crate::sync::{Mutex, MutexGuard, OrderCount};
 
 /// One connection's shared state. Cheap to clone: every clone is the same session.
 #[derive(Clone)]
-pub(crate) struct Session(SharedArc<Shared>);
+pub(crate) struct Session(Arc<Shared>);
 
 struct Shared {
     state: Mutex<State>,
     /// Counts orders to run functions, which look for one without the lock.
-    orders: AtomicU64,
+    orders: OrderCount,
     next_group: AtomicU64,
     client: ClientContext,
 }
@@ -98,7 +98,7 @@ impl Session {
         observer: Arc<dyn Observer>,
         span: tracing::Span,
     ) -> Self {
-        Self(SharedArc::new(Shared {
+        Self(Arc::new(Shared {
             state: Mutex::new(State {
                 connection,
                 driver: Driver::Busy(Noticed::Nothing),
@@ -118,7 +118,7 @@ impl Session {
                 warned: Vec::new(),
                 span,
             }),
-            orders: AtomicU64::new(0),
+            orders: OrderCount::new(),
             next_group: AtomicU64::new(0),
             client,
         }))
@@ -131,7 +131,7 @@ impl Session {
 
     /// Whether both are the session of one connection.
     pub(crate) fn is(&self, other: &Self) -> bool {
-        SharedArc::ptr_eq(&self.0, &other.0)
+        Arc::ptr_eq(&self.0, &other.0)
     }
 
     /// For a look, or a change that concerns nobody else.

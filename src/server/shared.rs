@@ -25,7 +25,7 @@ pub(crate) struct ServerShared {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) executor: Arc<dyn Executor>,
     pub(crate) observer: Arc<dyn Observer>,
-    /// Woken when a connection has ended.
+    /// Woken when a client has left the list, and when a connection has ended.
     pub(crate) client_left: Notify,
     /// Cancelled by a shutdown: no connection is accepted any more (D6).
     pub(crate) stop: CancellationToken,
@@ -34,6 +34,19 @@ pub(crate) struct ServerShared {
 }
 
 impl ServerShared {
+    /// Waits until this is so, looking whenever a connection has ended. Cancel safe.
+    pub(crate) async fn wait_until(&self, is_so: impl Fn(&Self) -> bool) {
+        loop {
+            let mut left = std::pin::pin!(self.client_left.notified());
+            // Registered before it looks: no leaving is missed.
+            left.as_mut().enable();
+            if is_so(self) {
+                return;
+            }
+            left.await;
+        }
+    }
+
     /// A shutdown ends then at the latest: the earliest end counts for all.
     pub(crate) fn bring_shutdown_forward(&self, end: Instant) {
         self.shutdown_end.send_if_modified(|earliest| {

@@ -14,7 +14,6 @@ use crate::server::handle::ClientHandle;
 use crate::server::observe::{Event, ObservedTask};
 use crate::server::run::{caught, drop_each, unless_panics};
 use crate::server::task::RunData;
-use crate::sync::atomic::Ordering;
 
 /// What is done once the lock has been released.
 #[derive(Default)]
@@ -140,7 +139,7 @@ impl Session {
                 .extend(std::mem::take(&mut state.groups).into_values()),
         }
         if !planted(Canary::OrderUnseen) {
-            self.0.orders.fetch_add(1, Ordering::Release);
+            self.0.orders.increment();
         }
     }
 

@@ -50,19 +50,23 @@ impl Session {
             state
                 .connection
                 .set_server_full(server_full || observer_is_late);
-            (!state.observer_is_silent).then(|| Arc::clone(&state.observer))
+            if state.observer_is_silent {
+                return Err(state.take_news());
+            }
+            Ok(Arc::clone(&state.observer))
         });
-        if let Some(observer) = observer {
-            // Asked once a turn, and outside the lock.
-            let watching = match self.ask_observer(|| observer.wants_task_events()) {
-                Some(true) => Watching::Requests,
-                Some(false) | None => Watching::Nothing,
-            };
-            self.drive(|state| state.connection.watch(watching));
-        }
+        let observer = match observer {
+            Ok(observer) => observer,
+            Err(news) => return news,
+        };
+        // Asked once a turn, and outside the lock.
+        let watching = match self.ask_observer(move || observer.wants_task_events()) {
+            Some(true) => Watching::Requests,
+            Some(false) | None => Watching::Nothing,
+        };
         self.drive(|state| {
-            let is_over = state.connection.phase() == Phase::Closed;
-            (!is_over).then(|| std::mem::take(&mut state.for_driver))
+            state.connection.watch(watching);
+            state.take_news()
         })
     }
 
@@ -178,12 +182,15 @@ impl Session {
         true
     }
 
-    /// The connection is over: nobody wakes its driver any more.
-    pub(crate) fn leave(&self) -> ConnectionReport {
+    /// The connection is over, or is from now on: nobody wakes its driver any
+    /// more. Also what had come for the driver meanwhile.
+    pub(crate) fn leave(&self, now: Instant) -> (ConnectionReport, ForDriver) {
         self.drive(|state| {
             state.driver = Driver::Gone;
+            state.connection.close(now);
             state.connection.settle();
-            state.connection.report()
+            let news = std::mem::take(&mut state.for_driver);
+            (state.connection.report(), news)
         })
     }
 
@@ -201,6 +208,12 @@ impl Session {
 }
 
 impl State {
+    /// What has come for the driver; `None`: the connection is over.
+    fn take_news(&mut self) -> Option<ForDriver> {
+        let is_over = self.connection.phase() == Phase::Closed;
+        (!is_over).then(|| std::mem::take(&mut self.for_driver))
+    }
+
     /// A whole message was handed over: it counts in the server's L16.
     fn hold(&mut self, key: TaskKey, bytes: usize) {
         if bytes > 0

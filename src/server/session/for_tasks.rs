@@ -88,7 +88,7 @@ impl Session {
 
     /// How often anything was ordered; a change is worth a look under the lock.
     pub(crate) fn orders(&self) -> u64 {
-        self.0.orders.load(Ordering::Acquire)
+        self.0.orders.look()
     }
 
     /// What a run function's wrapper has to do, and whom to wake with news.
