@@ -38,14 +38,18 @@ impl Server {
         &self,
         endpoints: &Endpoints,
     ) -> Result<ConnectionPlace, Box<ConnectionReport>> {
-        let reason = if self.0.stop.is_cancelled() {
-            EndReason::GracefulDisconnect
-        } else if self.0.places.connections.take() {
-            unless_panics(|| self.0.observer.connection_opened(endpoints));
-            return Ok(ConnectionPlace(Arc::clone(&self.0)));
-        } else {
-            let limit = self.0.places.connections.limit();
-            EndReason::Refused { limit }
+        let has_place = self.0.places.connections.take();
+        let place = has_place.then(|| ConnectionPlace(Arc::clone(&self.0)));
+        let reason = match place {
+            Some(place) if !self.0.stop.is_cancelled() => {
+                unless_panics(|| self.0.observer.connection_opened(endpoints));
+                return Ok(place);
+            }
+            Some(_) => EndReason::GracefulDisconnect,
+            None => {
+                let limit = self.0.places.connections.limit();
+                EndReason::Refused { limit }
+            }
         };
         let report = ConnectionReport::of_unserved(reason);
         self.tell_refused(endpoints, &report);
@@ -97,7 +101,7 @@ impl Drop for Connected {
         let server = &self.place.0;
         let session = self.client.session();
         // A future that is dropped before its first poll has no driver to close it.
-        let (report, _) = session.leave(server.clock.now());
+        let (report, _) = session.leave();
         log_end(&self.client, &report);
         server
             .registry

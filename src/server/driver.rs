@@ -128,6 +128,7 @@ impl<S: Transport> Driver<S> {
         let server = Arc::clone(&session.client().server);
         Self {
             timer: server.clock.timer(),
+            stopwatch: Stopwatch::new(session.client().connected_at),
             desk: Desk::new(Arc::clone(&server)),
             session,
             transport,
@@ -144,7 +145,6 @@ impl<S: Transport> Driver<S> {
             pending: Vec::new(),
             local: FuturesUnordered::new(),
             has_new_local: false,
-            stopwatch: Stopwatch::new(server.clock.now()),
             seen_orders: 0,
             reading: None,
             bodies: Bodies::default(),
@@ -310,8 +310,7 @@ impl<S> Driver<S> {
     /// Whatever ends the connection, its future's drop included (D5).
     fn leave(&mut self) -> ConnectionReport {
         self.has_left = true;
-        let now = self.session.client().server.clock.now();
-        let (report, news) = self.session.leave(now);
+        let (report, news) = self.session.leave();
         drop_each(news.new_bodies);
         self.bodies.drop_all();
         drop_quietly(self.reading.take());

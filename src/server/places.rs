@@ -54,6 +54,12 @@ impl Places {
         self.taken.load(Ordering::Relaxed)
     }
 
+    /// Whether none is taken, by the newest count: a mere load might give an
+    /// older one to somebody who was woken because of this.
+    pub(crate) fn are_all_free(&self) -> bool {
+        self.taken.fetch_add(0, Ordering::AcqRel) == 0
+    }
+
     pub(crate) const fn limit(&self) -> usize {
         self.limit
     }

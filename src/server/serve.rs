@@ -193,7 +193,7 @@ enum Waited {
 /// shortest of all shutdowns is over.
 async fn wait_for_connections(server: &Server) -> Waited {
     let mut ends = server.0.shutdown_end.subscribe();
-    let no_connection = |server: &ServerShared| server.places.connections.taken() == 0;
+    let no_connection = |server: &ServerShared| server.places.connections.are_all_free();
     let mut all_ended = pin!(server.0.wait_until(no_connection));
     let mut timer = server.0.clock.timer();
     loop {

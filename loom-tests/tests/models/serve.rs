@@ -23,6 +23,7 @@ mod explored {
 struct One {
     near: Option<Near>,
     has_come: Gate,
+    crossing: Crossing,
 }
 
 impl Listener for One {
@@ -32,6 +33,7 @@ impl Listener for One {
         match self.near.take() {
             Some(near) => {
                 self.has_come.open();
+                drop(self.crossing.lock());
                 Ok((near, Endpoints::default()))
             }
             None => std::future::pending().await,
@@ -102,6 +104,7 @@ fn shutdown_meets_accept() {
     let listener = One {
         near: Some(near),
         has_come: has_come.clone(),
+        crossing: Arc::clone(&crossing),
     };
     let serving = world.server.serve_with(listener, handshake);
     has_come.pass();

@@ -140,10 +140,10 @@ impl<S: Transport> Driver<S> {
             executor.spawn(Box::pin(group));
         };
         for (registered, task) in self.pending.drain(..) {
-            let alone =
-                registered.registration.execution == Execution::Spawn || registered.is_slow();
-            if alone {
-                let single = Group::single(self.session.clone(), task, registered);
+            let spawns = registered.registration.execution == Execution::Spawn;
+            if spawns || registered.is_slow() {
+                let watched = (!spawns).then_some(registered);
+                let single = Group::single(self.session.clone(), task, watched);
                 executor.spawn(Box::pin(single));
                 continue;
             }

@@ -51,11 +51,12 @@ impl Group {
         }
     }
 
-    /// One run function, in an executor task of its own.
+    /// One run function, in an executor task of its own; `registered` if it may
+    /// get back into groups once it proves quick.
     pub(crate) fn single(
         session: Session,
         member: RunningTask,
-        registered: Arc<Registered>,
+        registered: Option<Arc<Registered>>,
     ) -> Self {
         session.drive(|state| state.single_runners += 1);
         let members = FuturesUnordered::new();
@@ -66,7 +67,7 @@ impl Group {
             id: None,
             seen_orders: None,
             waker: None,
-            registered: Some(registered),
+            registered,
             is_single: true,
         }
     }

@@ -184,10 +184,12 @@ impl Session {
 
     /// The connection is over, or is from now on: nobody wakes its driver any
     /// more. Also what had come for the driver meanwhile.
-    pub(crate) fn leave(&self, now: Instant) -> (ConnectionReport, ForDriver) {
+    pub(crate) fn leave(&self) -> (ConnectionReport, ForDriver) {
         self.drive(|state| {
             state.driver = Driver::Gone;
-            state.connection.close(now);
+            if state.connection.phase() != Phase::Closed {
+                state.connection.close(self.client().server.clock.now());
+            }
             state.connection.settle();
             let news = std::mem::take(&mut state.for_driver);
             (state.connection.report(), news)
