@@ -117,13 +117,26 @@ pub fn explore(name: &str, threads: Threads, scenario: fn()) {
     let bound = builder
         .preemption_bound
         .map_or_else(|| "unbounded".to_owned(), |bound| format!("bound {bound}"));
+    let failed = TellsIfFailed(Arc::clone(&interleavings));
     builder.check(move || {
         counted.fetch_add(1, Ordering::Relaxed);
         scenario();
     });
+    drop(failed);
     println!(
         "model {name}: {} interleavings in {:.1} s, {bound}",
         interleavings.load(Ordering::Relaxed),
         began.elapsed().as_secs_f64(),
     );
+}
+
+/// Tells at which interleaving a model failed.
+struct TellsIfFailed(Arc<AtomicU64>);
+
+impl Drop for TellsIfFailed {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            println!("failed at interleaving {}", self.0.load(Ordering::Relaxed));
+        }
+    }
 }
