@@ -24,7 +24,9 @@ const fn order(is_little: bool) -> ByteOrder {
 fn parts<'a>(stream: &'a [u8], cuts: &[usize]) -> Vec<&'a [u8]> {
     let (mut rest, mut at, mut parts) = (stream, 0, Vec::new());
     while !rest.is_empty() {
-        let take = cuts.get(at % cuts.len().max(1)).map_or(rest.len(), |cut| *cut);
+        let take = cuts
+            .get(at % cuts.len().max(1))
+            .map_or(rest.len(), |cut| *cut);
         let (part, behind) = rest.split_at(take.clamp(1, rest.len()));
         parts.push(part);
         (rest, at) = (behind, at + 1);
@@ -204,7 +206,12 @@ fn requests_survive_every_block_size_and_every_cut() {
     let suite = Suite {
         name: "wire_requests",
         cases: 1_500,
-        reach: &["cut in a header", "cut in a message", "whole", "empty message"],
+        reach: &[
+            "cut in a header",
+            "cut in a message",
+            "whole",
+            "empty message",
+        ],
     };
     let ids = prop_oneof![0..4_u32, Just(u32::MAX), any::<u32>()];
     let strategy = (
@@ -398,7 +405,9 @@ fn a_flipped_byte_is_never_unnoticed() {
             let found = decode_requests(ByteOrder::Big, &[&stream])?;
             same("flipped request", &expected, &found)?;
             if found == original {
-                return Err(Difference::Found(format!("flipping byte {at} is unnoticed")));
+                return Err(Difference::Found(format!(
+                    "flipping byte {at} is unnoticed"
+                )));
             }
         }
         sent[0] = 0;
@@ -410,7 +419,9 @@ fn a_flipped_byte_is_never_unnoticed() {
             let found = decode_responses(ByteOrder::Big, &[&stream])?;
             same("flipped response", &expected, &found)?;
             if found == original {
-                return Err(Difference::Found(format!("flipping byte {at} is unnoticed")));
+                return Err(Difference::Found(format!(
+                    "flipping byte {at} is unnoticed"
+                )));
             }
         }
         Ok(())
@@ -559,8 +570,13 @@ fn check_agreed(case: &Agreed, run: &mut Run) -> Compared {
         (false, 0) => Some(NegotiateError::VersionZero),
         (false, _) => None,
     };
-    let [granted, max_in_flight, max_message_bytes, idle_limit_s, processing_interval_s] =
-        case.fields;
+    let [
+        granted,
+        max_in_flight,
+        max_message_bytes,
+        idle_limit_s,
+        processing_interval_s,
+    ] = case.fields;
     let (version, features) = (case.version, Features::from_bits(granted));
     let request = Negotiate { version, features };
     let answer = Negotiated {

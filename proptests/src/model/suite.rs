@@ -277,3 +277,15 @@ fn tell_reach(suite: &Suite, reached: &BTreeMap<&'static str, u64>) {
         suite.name
     );
 }
+
+/// One of some strategies by weight; those of weight 0 are left out, so that a
+/// case's swarm can do without some kinds of step.
+///
+/// # Panics
+/// When nothing is left.
+pub fn swarm<T: Debug + 'static>(
+    options: Vec<(u32, proptest::strategy::BoxedStrategy<T>)>,
+) -> impl Strategy<Value = T> {
+    let kept = options.into_iter().filter(|(weight, _)| *weight > 0);
+    proptest::strategy::Union::new_weighted(kept.collect())
+}

@@ -77,3 +77,52 @@ pub const fn duration(nanos: Nanos) -> Duration {
         Duration::from_nanos(nanos)
     }
 }
+
+/// How far the clock goes: by itself, or to a deadline, just before it or just
+/// behind it.
+#[derive(Clone, Copy, Debug, serde::Serialize, serde::Deserialize)]
+pub enum Jump {
+    /// By this much.
+    By(Nanos),
+    /// To the next deadline, and so many nanoseconds further.
+    ToDeadline(i8),
+}
+
+impl Jump {
+    /// The time after it; without a deadline nothing changes.
+    #[must_use]
+    pub fn from(self, now: Nanos, deadline: Option<Nanos>) -> Nanos {
+        let at = match self {
+            Self::By(nanos) => now.saturating_add(nanos),
+            Self::ToDeadline(further) => {
+                let at = deadline.unwrap_or(now);
+                at.saturating_add_signed(i64::from(further))
+            }
+        };
+        // A case never comes near to what the clock cannot add.
+        at.clamp(now, now.max(1 << 58))
+    }
+}
+
+/// Jumps around deadlines, and small ones.
+pub fn jumps() -> impl proptest::strategy::Strategy<Value = Jump> {
+    use proptest::prelude::*;
+    prop_oneof![
+        4 => (-1..=1_i8).prop_map(Jump::ToDeadline),
+        2 => (0..4_u64).prop_map(Jump::By),
+        2 => (0..3 * SECOND).prop_map(Jump::By),
+        1 => prop::sample::select(vec![1_000_000, SECOND, 5 * SECOND]).prop_map(Jump::By),
+    ]
+}
+
+/// Lengths of time: none, very short ones, those of the defaults, never.
+pub fn lengths() -> impl proptest::strategy::Strategy<Value = Nanos> {
+    use proptest::prelude::*;
+    prop_oneof![
+        1 => Just(0_u64),
+        2 => 1..4_u64,
+        4 => prop::sample::select(vec![1_000_000, SECOND / 2, SECOND, 2 * SECOND, 5 * SECOND]),
+        1 => 0..10 * SECOND,
+        1 => Just(NEVER),
+    ]
+}

@@ -1,0 +1,606 @@
+//! `proto::Ledger` against its model, after every step.
+
+use asyncserver::proto;
+use asyncserver::wire::{TaskCode, TaskId};
+use oracle::model::ledger::{
+    Cause, Function, Kind, Ledger, OnAlarm, OnCancel, OnEnd, Policy, State,
+};
+use oracle::model::suite::{self, Compared, Run, Suite, same};
+use oracle::model::time::{Clock, Jump, Nanos, duration, jumps, lengths};
+use proptest::prelude::*;
+use serde::{Deserialize, Serialize};
+
+/// A task is named by its place among all that ever began, counted from the
+/// last one: stale ones are named too.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+enum Op {
+    Pass(Jump),
+    Begin {
+        id: u32,
+        policy: Policy,
+    },
+    /// A task that begins, is accepted and starts; blocking ones may get their thread.
+    Run {
+        id: u32,
+        policy: Policy,
+        has_thread: bool,
+    },
+    Accept(usize),
+    Hold(usize, usize),
+    SetKind(usize, Kind),
+    Start(usize),
+    StartBlocking(usize),
+    Cancel(usize, Cause),
+    CancelAll,
+    Alarms,
+    /// The function returns a whole result that is queued at once.
+    Complete(usize),
+    /// It returns an error, or was dropped: it is answered and removed.
+    EndsAndIsAnswered(usize),
+    /// It returns a body.
+    EndsWithBody(usize),
+    BeginResponse(usize),
+    EndBody(usize),
+    SayProcessing,
+    Orphan(usize),
+    OrphanAll,
+    Shrink,
+}
+
+fn policies() -> impl Strategy<Value = Policy> {
+    let grace = prop::option::of(lengths());
+    let kind = prop_oneof![2 => Just(Kind::Async), 1 => Just(Kind::Blocking)];
+    (grace, kind, prop::option::weighted(0.3, lengths())).prop_map(|(grace, kind, run_limit)| {
+        Policy {
+            grace,
+            kind,
+            run_limit,
+        }
+    })
+}
+
+fn ops(weights: [u32; 6]) -> impl Strategy<Value = Op> {
+    let task = || prop_oneof![3 => 0..2_usize, 1 => 0..6_usize];
+    let cause = prop_oneof![3 => Just(Cause::Requested), 1 => Just(Cause::Limit)];
+    let [time, begin, cancel, end, body, orphan] = weights;
+    suite::swarm(vec![
+        (time, jumps().prop_map(Op::Pass).boxed()),
+        (time, Just(Op::Alarms).boxed()),
+        (
+            begin,
+            (0..3_u32, policies())
+                .prop_map(|(id, policy)| Op::Begin { id, policy })
+                .boxed(),
+        ),
+        (
+            2 * begin,
+            (0..3_u32, policies(), any::<bool>())
+                .prop_map(|(id, policy, has_thread)| Op::Run {
+                    id,
+                    policy,
+                    has_thread,
+                })
+                .boxed(),
+        ),
+        (8, task().prop_map(Op::Accept).boxed()),
+        (8, task().prop_map(Op::Start).boxed()),
+        (4, task().prop_map(Op::StartBlocking).boxed()),
+        (
+            1,
+            (task(), 0..9_usize)
+                .prop_map(|(task, bytes)| Op::Hold(task, bytes))
+                .boxed(),
+        ),
+        (
+            1,
+            task()
+                .prop_map(|task| Op::SetKind(task, Kind::Blocking))
+                .boxed(),
+        ),
+        (
+            1,
+            task()
+                .prop_map(|task| Op::SetKind(task, Kind::Async))
+                .boxed(),
+        ),
+        (
+            cancel,
+            (task(), cause)
+                .prop_map(|(task, cause)| Op::Cancel(task, cause))
+                .boxed(),
+        ),
+        (cancel / 4, Just(Op::CancelAll).boxed()),
+        (end, task().prop_map(Op::Complete).boxed()),
+        (end, task().prop_map(Op::EndsAndIsAnswered).boxed()),
+        (body, task().prop_map(Op::EndsWithBody).boxed()),
+        (body, task().prop_map(Op::BeginResponse).boxed()),
+        (body, task().prop_map(Op::EndBody).boxed()),
+        (2, Just(Op::SayProcessing).boxed()),
+        (orphan, task().prop_map(Op::Orphan).boxed()),
+        (orphan / 2, Just(Op::OrphanAll).boxed()),
+        (1, Just(Op::Shrink).boxed()),
+    ])
+}
+
+#[test]
+fn ledger_keeps_tasks_as_section_6_says() {
+    let suite = Suite {
+        name: "ledger",
+        cases: 6_000,
+        reach: &[
+            "id used again",
+            "cancel in Receiving",
+            "cancel before a thread is there",
+            "cancel in Running, Drop",
+            "cancel in Running, Cooperate",
+            "cancel while a body is produced, Drop",
+            "cancel while a body is produced, Cooperate",
+            "second cancel",
+            "cancel in Responding",
+            "cancel of a task that is gone",
+            "completion after a cancel under Drop",
+            "completion within the grace",
+            "run limit reached",
+            "grace over, dropped",
+            "grace over, nothing runs",
+            "async task stuck",
+            "blocking task stuck",
+            "stuck task returns",
+            "stuck task's id used again",
+            "alarm at the very nanosecond",
+            "alarm one nanosecond early",
+            "two alarms at once",
+            "orphan keeps its grace",
+            "orphan keeps what is left of its grace",
+            "orphan on a thread",
+            "orphan is dropped",
+            "orphan had not started",
+            "orphan returns",
+            "sign of life due",
+        ],
+    };
+    let weight = || prop_oneof![Just(0_u32), Just(4), Just(12)];
+    let time = prop_oneof![Just(2_u32), Just(8), Just(24)];
+    let weights = (time, weight(), weight(), weight(), weight()).no_shrink();
+    let strategy = weights.prop_flat_map(|(time, cancel, end, body, orphan)| {
+        let weights = [time, 8, cancel, end, body, orphan / 4];
+        prop::collection::vec(ops(weights), 1..60)
+    });
+    suite::run(&suite, strategy, check);
+}
+
+struct Pair {
+    clock: Clock,
+    now: Nanos,
+    model: Ledger,
+    library: proto::Ledger<usize>,
+    /// The library's keys, by number.
+    keys: Vec<proto::TaskKey>,
+}
+
+fn policy(policy: Policy) -> proto::Policy {
+    proto::Policy {
+        on_cancel: match policy.grace {
+            Some(grace) => proto::OnCancel::Cooperate {
+                grace: duration(grace),
+            },
+            None => proto::OnCancel::Drop,
+        },
+        kind: kind(policy.kind),
+        run_limit: policy.run_limit.map(duration),
+    }
+}
+
+const fn kind(kind: Kind) -> proto::FunctionKind {
+    match kind {
+        Kind::Async => proto::FunctionKind::Async,
+        Kind::Blocking => proto::FunctionKind::Blocking,
+    }
+}
+
+const fn cause(cause: Cause) -> proto::CancelCause {
+    match cause {
+        Cause::Requested => proto::CancelCause::Requested,
+        Cause::Limit => proto::CancelCause::Limit,
+    }
+}
+
+const fn on_cancel(step: OnCancel) -> proto::CancelStep {
+    match step {
+        OnCancel::Nothing => proto::CancelStep::Nothing,
+        OnCancel::Unread => proto::CancelStep::Unread,
+        OnCancel::Tell => proto::CancelStep::Tell,
+        OnCancel::Drop => proto::CancelStep::Drop,
+        OnCancel::Answer(why) => proto::CancelStep::Answer(cause(why)),
+        OnCancel::Wait => proto::CancelStep::Wait,
+    }
+}
+
+const fn on_alarm(step: OnAlarm) -> proto::AlarmStep {
+    match step {
+        OnAlarm::Cancel(step) => proto::AlarmStep::Cancel(on_cancel(step)),
+        OnAlarm::Drop => proto::AlarmStep::Drop,
+        OnAlarm::Answer(why) => proto::AlarmStep::Answer(cause(why)),
+        OnAlarm::Stuck(why) => proto::AlarmStep::Stuck(cause(why)),
+    }
+}
+
+fn check(ops: &Vec<Op>, run: &mut Run) -> Compared {
+    let mut pair = Pair {
+        clock: Clock::default(),
+        now: 0,
+        model: Ledger::default(),
+        library: proto::Ledger::new(),
+        keys: Vec::new(),
+    };
+    for op in ops {
+        pair.apply(op, run)?;
+        let shown = |task: &oracle::model::ledger::Task| {
+            format!(
+                "{}#{}:{:?}/{:?}",
+                task.id, task.number, task.state, task.function
+            )
+        };
+        run.note(|| {
+            let tasks: Vec<_> = pair.model.tasks.iter().map(shown).collect();
+            format!("{:>12} ns  {op:?} -> {}", pair.now, tasks.join(", "))
+        });
+        pair.compare()?;
+    }
+    Ok(())
+}
+
+impl Pair {
+    fn number(&self, back: usize) -> Option<usize> {
+        self.keys.len().checked_sub(back + 1)
+    }
+
+    fn apply(&mut self, op: &Op, run: &mut Run) -> Compared {
+        let at = self.clock.at(self.now);
+        match *op {
+            Op::Pass(jump) => {
+                self.now = jump.from(self.now, self.model.next_alarm());
+                return Ok(());
+            }
+            Op::Begin { id, policy } => return self.begin(id, policy, run),
+            Op::Run {
+                id,
+                policy,
+                has_thread,
+            } => {
+                let before = self.keys.len();
+                self.begin(id, policy, run)?;
+                if self.keys.len() > before {
+                    self.apply_to(&Op::Accept(0), before, run)?;
+                    self.apply_to(&Op::Start(0), before, run)?;
+                    if has_thread {
+                        self.apply_to(&Op::StartBlocking(0), before, run)?;
+                    }
+                }
+                return Ok(());
+            }
+            Op::CancelAll => {
+                let all: Vec<_> = self.model.tasks.iter().map(|task| task.number).collect();
+                for number in all {
+                    self.cancel(number, Cause::Requested, run)?;
+                }
+                return Ok(());
+            }
+            Op::Alarms => return self.alarms(run),
+            Op::OrphanAll => {
+                let all: Vec<_> = self.model.tasks.iter().map(|task| task.number).collect();
+                for number in all {
+                    self.orphan(number, run)?;
+                }
+                return Ok(());
+            }
+            Op::SayProcessing => {
+                if let Some((number, _)) = self.model.first_turn() {
+                    run.reach("sign of life due");
+                    self.model.restart_turn(number, self.now);
+                    self.library.restart_turn(self.keys[number], at);
+                }
+                return Ok(());
+            }
+            Op::Shrink => {
+                self.library.shrink_to_fit();
+                return Ok(());
+            }
+            _ => {}
+        }
+        let (Op::Accept(back)
+        | Op::Hold(back, _)
+        | Op::SetKind(back, _)
+        | Op::Start(back)
+        | Op::StartBlocking(back)
+        | Op::Cancel(back, _)
+        | Op::Complete(back)
+        | Op::EndsAndIsAnswered(back)
+        | Op::EndsWithBody(back)
+        | Op::BeginResponse(back)
+        | Op::EndBody(back)
+        | Op::Orphan(back)) = *op
+        else {
+            return Ok(());
+        };
+        match self.number(back) {
+            Some(number) => self.apply_to(op, number, run),
+            None => Ok(()),
+        }
+    }
+
+    fn begin(&mut self, id: u32, asked: Policy, run: &mut Run) -> Compared {
+        // T11 is judged before.
+        if self.model.live(id).is_some() {
+            return Ok(());
+        }
+        let is_stuck = self.model.tasks.iter().any(|task| task.id == id);
+        run.reach_if(is_stuck, "stuck task's id used again");
+        run.reach_if(self.keys.len() > 2, "id used again");
+        let number = self.model.begin(id, 9, asked, self.now);
+        let (id, code, at) = (TaskId(id), TaskCode(9), self.clock.at(self.now));
+        let key = self.library.begin(id, code, policy(asked), number, at);
+        let is_new = !self.keys.contains(&key);
+        same("a key is never used again", &true, &is_new)?;
+        self.keys.push(key);
+        Ok(())
+    }
+
+    fn apply_to(&mut self, op: &Op, number: usize, run: &mut Run) -> Compared {
+        let (key, at) = (self.keys[number], self.clock.at(self.now));
+        let task = self.model.task(number).cloned();
+        let receives = matches!(
+            task.as_ref().map(|task| task.state),
+            Some(State::Receiving { .. })
+        );
+        let accepted = task.as_ref().is_some_and(|task| task.accepted);
+        let function = task.as_ref().map(|task| task.function);
+        match *op {
+            Op::Accept(_) if receives && !accepted => {
+                self.model.accept(number, self.now);
+                self.library.accept(key, at);
+            }
+            Op::Hold(_, bytes) if accepted => {
+                self.model.hold(number, bytes);
+                self.library.hold(key, bytes);
+            }
+            Op::SetKind(_, wanted) if receives => {
+                self.model.set_kind(number, wanted);
+                self.library.set_kind(key, kind(wanted));
+            }
+            Op::Start(_) if accepted => {
+                let cancelled = self.model.start(number, self.now);
+                let theirs = self.library.start(key, at);
+                same("T10 in Receiving", &cancelled.map(cause), &theirs)?;
+                if cancelled.is_some() {
+                    self.remove(number)?;
+                }
+            }
+            Op::StartBlocking(_) if !receives => {
+                let starts = self.model.start_blocking(number);
+                same("T13", &starts, &self.library.start_blocking(key))?;
+            }
+            Op::Cancel(_, why) => self.cancel(number, why, run)?,
+            Op::Complete(_) if !receives && function == Some(Function::Active) => {
+                self.complete(number, run)?;
+            }
+            Op::EndsAndIsAnswered(_) if !receives && function != Some(Function::Ended) => {
+                self.function_ended(number, run)?;
+                self.remove(number)?;
+            }
+            Op::EndsWithBody(_) if !receives && function == Some(Function::Active) => {
+                if self.function_ended(number, run)? {
+                    self.remove(number)?;
+                }
+            }
+            Op::BeginResponse(_) if function == Some(Function::Ended) => {
+                let begins = self.model.begin_response(number);
+                same("T7", &begins, &self.library.begin_response(key))?;
+            }
+            Op::EndBody(_) => {
+                if task.is_some_and(|task| task.state == State::Responding) {
+                    self.remove(number)?;
+                }
+            }
+            Op::Orphan(_) => self.orphan(number, run)?,
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn cancel(&mut self, number: usize, why: Cause, run: &mut Run) -> Compared {
+        let key = self.keys[number];
+        if let Some(task) = self.model.task(number) {
+            let (cooperates, ended) = (
+                task.policy.grace.is_some(),
+                task.function == Function::Ended,
+            );
+            run.reach(match (task.state, task.function) {
+                (State::Receiving { cancelled: None }, _) => "cancel in Receiving",
+                (State::Running, Function::Queued) => "cancel before a thread is there",
+                (State::Running, _) if ended && cooperates => {
+                    "cancel while a body is produced, Cooperate"
+                }
+                (State::Running, _) if ended => "cancel while a body is produced, Drop",
+                (State::Running, _) if cooperates => "cancel in Running, Cooperate",
+                (State::Running, _) => "cancel in Running, Drop",
+                (State::Responding, _) => "cancel in Responding",
+                _ => "second cancel",
+            });
+        } else {
+            run.reach("cancel of a task that is gone");
+        }
+        let step = self.model.cancel(number, why, self.now);
+        let at = self.clock.at(self.now);
+        let theirs = self.library.cancel(key, cause(why), at);
+        same("T10", &on_cancel(step), &theirs)?;
+        self.settle(number, step)
+    }
+
+    /// Whoever answers removes.
+    fn settle(&mut self, number: usize, step: OnCancel) -> Compared {
+        match step {
+            OnCancel::Answer(_) => self.remove(number),
+            _ => Ok(()),
+        }
+    }
+
+    fn alarms(&mut self, run: &mut Run) -> Compared {
+        let next = self.model.next_alarm();
+        run.reach_if(next == Some(self.now), "alarm at the very nanosecond");
+        run.reach_if(next == Some(self.now + 1), "alarm one nanosecond early");
+        run.reach_if(self.model.due(self.now).len() > 1, "two alarms at once");
+        while let Some((key, theirs)) = self.library.take_alarm(self.clock.at(self.now)) {
+            let Some(number) = self.keys.iter().position(|known| *known == key) else {
+                return same("a known key", &None, &Some(key));
+            };
+            let first = self.model.due(self.now).contains(&number);
+            same("the earliest alarm first", &true, &first)?;
+            let blocking = self
+                .model
+                .task(number)
+                .is_some_and(|task| task.policy.kind == Kind::Blocking);
+            let step = self.model.take_alarm(self.now, number);
+            same("T10, T12, T13", &step.map(on_alarm), &Some(theirs))?;
+            run.reach(match step {
+                Some(OnAlarm::Cancel(_)) => "run limit reached",
+                Some(OnAlarm::Drop) => "grace over, dropped",
+                Some(OnAlarm::Answer(_)) => "grace over, nothing runs",
+                Some(OnAlarm::Stuck(_)) if blocking => "blocking task stuck",
+                _ => "async task stuck",
+            });
+            match step {
+                Some(OnAlarm::Cancel(step)) => self.settle(number, step)?,
+                Some(OnAlarm::Answer(_)) => self.remove(number)?,
+                _ => {}
+            }
+            self.compare()?;
+        }
+        same("no alarm is left", &Vec::new(), &self.model.due(self.now))
+    }
+
+    fn complete(&mut self, number: usize, run: &mut Run) -> Compared {
+        let state = self.model.task(number).map(|task| task.state);
+        let removed = self.library.complete(self.keys[number]);
+        // T10: after a cancel under Drop a completion does nothing.
+        let counts = matches!(state, Some(State::Running | State::Cooperating(_)));
+        same("T10: completion", &counts, &removed.is_some())?;
+        if counts {
+            let within = matches!(state, Some(State::Cooperating(_)));
+            run.reach_if(within, "completion within the grace");
+            self.model.remove(number);
+        }
+        Ok(())
+    }
+
+    /// Whether the entry is to be removed.
+    fn function_ended(&mut self, number: usize, run: &mut Run) -> Result<bool, suite::Difference> {
+        match self.model.task(number).map(|task| task.state) {
+            Some(State::Dropping(_)) => run.reach("completion after a cancel under Drop"),
+            Some(State::Stuck) => run.reach("stuck task returns"),
+            Some(State::Orphaned) => run.reach("orphan returns"),
+            _ => {}
+        }
+        let owed = self.model.function_ended(number);
+        let theirs = self.library.function_ended(self.keys[number]);
+        same("T10", &owed.map(|owed| owed.map(cause)), &theirs)?;
+        Ok(owed != Some(None))
+    }
+
+    fn orphan(&mut self, number: usize, run: &mut Run) -> Compared {
+        let state = self.model.task(number).map(|task| task.state);
+        let step = self.model.orphan(number, self.now);
+        let at = self.clock.at(self.now);
+        let theirs = self.library.orphan(self.keys[number], at);
+        let theirs = match theirs {
+            proto::OrphanStep::Remove => OnEnd::Remove,
+            proto::OrphanStep::Nothing => OnEnd::Nothing,
+            proto::OrphanStep::Drop => OnEnd::Drop,
+            proto::OrphanStep::Tell { drop_at } => OnEnd::Tell(self.clock.deadline(drop_at)),
+        };
+        same("D4, D8", &step, &theirs)?;
+        match step {
+            OnEnd::Remove => {
+                run.reach("orphan had not started");
+                self.remove(number)?;
+            }
+            OnEnd::Drop => run.reach("orphan is dropped"),
+            OnEnd::Tell(None) => run.reach("orphan on a thread"),
+            OnEnd::Tell(_) if state == Some(State::Running) => run.reach("orphan keeps its grace"),
+            OnEnd::Tell(_) => run.reach("orphan keeps what is left of its grace"),
+            OnEnd::Nothing => {}
+        }
+        Ok(())
+    }
+
+    fn remove(&mut self, number: usize) -> Compared {
+        let ours = self.model.remove(number);
+        let theirs = self.library.remove(self.keys[number]);
+        let ours = ours.map(|task| (task.id, task.code, task.number));
+        let theirs = theirs.map(|task| (task.id.0, task.code.0, task.task));
+        same("removed", &ours, &theirs)
+    }
+
+    fn compare(&self) -> Compared {
+        let (model, library) = (&self.model, &self.library);
+        library.check_invariants();
+        same("live", &model.live_count(), &library.live())?;
+        same("L5: places", &model.tasks.len(), &library.places())?;
+        same("L16: held", &model.held(), &library.held_bytes())?;
+        let next = self.clock.deadline(library.next_alarm());
+        same("next alarm", &model.next_alarm(), &next)?;
+        let turn = library.first_turn();
+        let turn = turn.map(|(key, since)| (key, self.clock.nanos(since)));
+        let ours = model.first_turn();
+        let ours = ours.map(|(number, since)| (self.keys[number], since));
+        same("E5: first turn", &ours, &turn)?;
+        let ours: Vec<_> = model
+            .tasks
+            .iter()
+            .filter(|task| task.is_live())
+            .map(|task| (task.number, task.id, task.shown().to_owned(), task.began))
+            .collect();
+        let theirs: Vec<_> = library
+            .list()
+            .into_iter()
+            .map(|(key, task)| {
+                let number = library.task(key).copied().unwrap_or(usize::MAX);
+                let began = self.clock.nanos(task.began);
+                (number, task.id.0, format!("{:?}", task.state), began)
+            })
+            .collect();
+        same("the list", &ours, &theirs)?;
+        let stuck = model.tasks.iter().filter(|task| task.state == State::Stuck);
+        let stuck: Vec<_> = stuck.map(|task| (task.id, task.code)).collect();
+        let theirs = library.stuck().into_iter();
+        let theirs: Vec<_> = theirs.map(|(id, code)| (id.0, code.0)).collect();
+        same("T13: stuck", &stuck, &theirs)?;
+        for (number, key) in self.keys.iter().enumerate() {
+            self.compare_task(number, *key)?;
+        }
+        for id in 0..3 {
+            let ours = model.live(id).map(|task| self.keys[task.number]);
+            same("T11", &ours, &library.find(TaskId(id)))?;
+        }
+        Ok(())
+    }
+
+    fn compare_task(&self, number: usize, key: proto::TaskKey) -> Compared {
+        let (task, library) = (self.model.task(number), &self.library);
+        let identity = task.map(|task| (TaskId(task.id), TaskCode(task.code)));
+        same("identity", &identity, &library.identity(key))?;
+        let accepted = task.is_some_and(|task| task.accepted);
+        same("T3: accepted", &accepted, &library.is_accepted(key))?;
+        let held = task.map_or(0, |task| task.held);
+        same("L16: held", &held, &library.held_by(key))?;
+        let unread =
+            task.is_some_and(|task| matches!(task.state, State::Receiving { cancelled: Some(_) }));
+        same("T10", &unread, &library.is_cancelled_unread(key))?;
+        let limit = task.filter(|task| task.state == State::Running);
+        let limit = limit.and_then(|task| task.alarm);
+        let theirs = self.clock.deadline(library.run_deadline(key));
+        same("T12: deadline", &limit, &theirs)?;
+        let live = task.is_some_and(|task| task.is_live());
+        same("T11", &live, &library.metadata(key).is_some())
+    }
+}
