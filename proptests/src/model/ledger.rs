@@ -96,6 +96,8 @@ pub struct Task {
     pub alarm: Option<Nanos>,
     /// E5: since when its processing interval counts, and its turn among those.
     pub counted_from: Option<(Nanos, u64)>,
+    /// *Choice*: of what is due at one instant, the lowest comes first.
+    pub rank: u64,
 }
 
 impl Task {
@@ -177,7 +179,8 @@ impl Ledger {
         self.tasks.iter().find(|task| task.number == number)
     }
 
-    fn task_mut(&mut self, number: usize) -> Option<&mut Task> {
+    /// The task with this number, to change it.
+    pub fn task_mut(&mut self, number: usize) -> Option<&mut Task> {
         self.tasks.iter_mut().find(|task| task.number == number)
     }
 
@@ -217,6 +220,7 @@ impl Ledger {
             held: 0,
             alarm: None,
             counted_from: None,
+            rank: 0,
         });
         number
     }
@@ -319,6 +323,14 @@ impl Ledger {
             }
             _ => return None,
         })
+    }
+
+    /// Takes one alarm that is due: the earliest; at one instant, by rank.
+    pub fn take_next_alarm(&mut self, now: Nanos) -> Option<(usize, OnAlarm)> {
+        let due = self.due(now);
+        let first = self.tasks.iter().filter(|task| due.contains(&task.number));
+        let number = first.min_by_key(|task| task.rank)?.number;
+        Some((number, self.take_alarm(now, number)?))
     }
 
     /// Which tasks' alarms are due first.

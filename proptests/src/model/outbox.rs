@@ -91,6 +91,27 @@ impl Outbox {
         self.queue[..end].iter().flat_map(left).collect()
     }
 
+    /// Whether an answer for this id is queued.
+    #[must_use]
+    pub fn has_answer_for(&self, id: u32) -> bool {
+        let is_it =
+            |response: &Response| response.id == id && matches!(response.kind, Kind::Answer(_));
+        self.queue.iter().any(is_it)
+    }
+
+    /// What is queued, for suites that count it.
+    pub fn kinds(&self) -> impl Iterator<Item = &'static str> {
+        self.queue.iter().map(|response| match response.kind {
+            _ if response.open_block.is_some() => "a body is under way",
+            Kind::Answer(Answer::Ok) if response.code == 252 => "Negotiate answered",
+            Kind::Answer(Answer::Error) if response.code == 252 => "Negotiate malformed",
+            Kind::Answer(Answer::Error) if response.bytes.ends_with(&[251]) => "unknown task code",
+            Kind::Answer(_) => "an answer is queued",
+            Kind::Goodbye => "Goodbye",
+            Kind::Processing(_) => "Processing",
+        })
+    }
+
     /// Whether there is something to fetch.
     #[must_use]
     pub fn has_output(&self) -> bool {

@@ -4,11 +4,12 @@
 //! The cases of a gate run are always the same. `PROPTEST_CASES=10` runs ten
 //! times as many, from a seed that is drawn and printed; `PROPTEST_SEED` sets it.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::fmt::{Debug, Write as _};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
+use std::sync::Once;
 
 use proptest::strategy::Strategy;
 use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestError, TestRng, TestRunner};
@@ -180,9 +181,31 @@ fn seed_bytes(seed: u64) -> [u8; 32] {
     bytes
 }
 
+thread_local! {
+    /// Whether a panic on this thread is caught, and told by the timeline.
+    static IS_CAUGHT: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Shrinking would print each panic again.
+fn hush_caught_panics() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let tell = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |panic| {
+            if !IS_CAUGHT.get() {
+                tell(panic);
+            }
+        }));
+    });
+}
+
 /// A panic of the library is a difference too.
 fn checked<C>(check: &impl Fn(&C, &mut Run) -> Compared, case: &C, run: &mut Run) -> Compared {
-    catch_unwind(AssertUnwindSafe(|| check(case, run))).unwrap_or_else(|panic| {
+    hush_caught_panics();
+    IS_CAUGHT.set(true);
+    let compared = catch_unwind(AssertUnwindSafe(|| check(case, run)));
+    IS_CAUGHT.set(false);
+    compared.unwrap_or_else(|panic| {
         let words = panic.downcast_ref::<String>().map(String::as_str);
         let words = words.or_else(|| panic.downcast_ref::<&str>().copied());
         let words = words.unwrap_or("no words");
