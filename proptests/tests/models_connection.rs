@@ -171,7 +171,7 @@ fn settings() -> impl Strategy<Value = Settings> {
                 is_streamed,
             },
         );
-    let registrations = prop::collection::vec(registration, 1..4);
+    let registrations = prop::collection::vec(registration, 2..4);
     (
         (any::<bool>(), prop::bool::weighted(0.4)),
         times,
@@ -314,6 +314,31 @@ fn ops(weights: Weights) -> impl Strategy<Value = Op> {
     ])
 }
 
+/// Many cases begin with a Negotiate, or with tasks that run or stream.
+fn prelude() -> impl Strategy<Value = Vec<Op>> {
+    let request = |code, id, length| {
+        Op::Request(Request {
+            code,
+            id,
+            length,
+            blocks: Vec::new(),
+            version: 1,
+            features: 3,
+        })
+    };
+    let negotiate = request(252, 9, 5);
+    let tasks = vec![request(0, 10, 1), request(0, 11, 2), request(1, 12, 3)];
+    let returns = vec![Op::Return(Returned::Run(Kind::Async)); 3];
+    let bodies = vec![Op::Answer(2), Op::Answer(1), Op::Answer(0)];
+    prop_oneof![
+        2 => Just(Vec::new()),
+        1 => Just(vec![negotiate.clone()]),
+        1 => Just([vec![negotiate.clone()], tasks.clone(), returns.clone()].concat()),
+        1 => Just([vec![negotiate], tasks.clone(), returns.clone(), bodies.clone()].concat()),
+        1 => Just([tasks, returns, bodies].concat()),
+    ]
+}
+
 fn cases() -> impl Strategy<Value = Case> {
     let weight = || prop_oneof![1 => Just(0_u32), 2 => Just(4), 1 => Just(12)];
     let weights = (
@@ -332,10 +357,14 @@ fn cases() -> impl Strategy<Value = Case> {
         prop::collection::vec(ops([a, b, c, d, e, f, g, h, i]), 1..70)
     });
     let places = prop_oneof![1 => 0..3_usize, 9 => Just(1_000_usize)];
-    (settings(), places, weights).prop_map(|(settings, server_places, ops)| Case {
-        settings,
-        server_places,
-        ops,
+    let case = (settings(), places, prelude(), weights);
+    case.prop_map(|(settings, server_places, mut ops, more)| {
+        ops.extend(more);
+        Case {
+            settings,
+            server_places,
+            ops,
+        }
     })
 }
 
