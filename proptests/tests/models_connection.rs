@@ -314,29 +314,52 @@ fn ops(weights: Weights) -> impl Strategy<Value = Op> {
     ])
 }
 
-/// Many cases begin with a Negotiate, or with tasks that run or stream.
+/// Many cases begin where something has happened already: with a Negotiate, with
+/// tasks that run, answer or are stuck, inside a header or a message.
 fn prelude() -> impl Strategy<Value = Vec<Op>> {
-    let request = |code, id, length| {
-        Op::Request(Request {
-            code,
-            id,
-            length,
-            blocks: Vec::new(),
-            version: 1,
-            features: 3,
-        })
+    let request = |code, id, length| Request {
+        code,
+        id,
+        length,
+        blocks: Vec::new(),
+        version: 1,
+        features: 3,
     };
-    let negotiate = request(252, 9, 5);
-    let tasks = vec![request(0, 10, 1), request(0, 11, 2), request(1, 12, 3)];
-    let returns = vec![Op::Return(Returned::Run(Kind::Async)); 3];
-    let bodies = vec![Op::Answer(2), Op::Answer(1), Op::Answer(0)];
-    prop_oneof![
-        2 => Just(Vec::new()),
-        1 => Just(vec![negotiate.clone()]),
-        1 => Just([vec![negotiate.clone()], tasks.clone(), returns.clone()].concat()),
-        1 => Just([vec![negotiate], tasks.clone(), returns.clone(), bodies.clone()].concat()),
-        1 => Just([tasks, returns, bodies].concat()),
+    let running = [
+        [request(0, 3, 1), request(0, 4, 2), request(1, 5, 3)]
+            .map(Op::Request)
+            .to_vec(),
+        vec![Op::Return(Returned::Run(Kind::Async)); 3],
     ]
+    .concat();
+    let bodies = vec![Op::Answer(2), Op::Answer(1), Op::Answer(0)];
+    let waiting = vec![
+        Op::Body(0, BodyStep::Waiting),
+        Op::Body(1, BodyStep::Waiting),
+        Op::EndTurn,
+        Op::Pass(Jump::ToDeadline(0)),
+    ];
+    let stuck = vec![
+        Op::StartBlocking(0),
+        Op::StartBlocking(1),
+        Op::StartBlocking(2),
+        Op::CancelAll,
+        Op::Pass(Jump::ToDeadline(0)),
+        Op::EndTurn,
+        Op::Pass(Jump::ToDeadline(0)),
+        Op::EndTurn,
+    ];
+    let part = move |missing| vec![Op::Part(request(1, 3, 5), missing)];
+    let begin = prop::option::of(Just(Op::Request(request(252, 9, 5))));
+    let then = prop_oneof![
+        4 => Just(Vec::new()),
+        2 => Just(running.clone()),
+        2 => Just([running.clone(), bodies.clone()].concat()),
+        1 => Just([running.clone(), bodies, waiting].concat()),
+        1 => Just([running, stuck].concat()),
+        1 => (1..12_usize).prop_map(part),
+    ];
+    (begin, then).prop_map(|(begin, then)| begin.into_iter().chain(then).collect())
 }
 
 fn cases() -> impl Strategy<Value = Case> {
@@ -476,6 +499,47 @@ fn every_end_at_every_byte_of_a_request() {
         }
     }
     assert_eq!(cases, 546);
+}
+
+/// PROTOCOL E5 with an interval of nothing. An open bug: the turn never ends.
+#[test]
+#[ignore = "open bug: a processing interval of 0 keeps `handle_timeout` in a loop for ever"]
+fn a_processing_interval_of_zero_does_not_hang() {
+    let (done, ended) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let clock = Clock::default();
+        let mut timeouts = proto::Timeouts::default();
+        timeouts.processing_interval = std::time::Duration::ZERO;
+        let settings = proto::Settings {
+            order: asyncserver::wire::ByteOrder::Big,
+            limits: proto::Limits::default(),
+            timeouts,
+            on_half_close: proto::OnHalfClose::Finish,
+        };
+        let mut desk = Desk {
+            registrations: vec![Registration {
+                policy: Policy {
+                    grace: None,
+                    kind: Kind::Async,
+                    run_limit: None,
+                },
+                message_limit: 100,
+                is_streamed: false,
+            }],
+            free_places: 9,
+        };
+        let mut connection = proto::Connection::new(settings, clock.at(0));
+        let input = [252, 0, 0, 0, 9, 5, 1, 0, 0, 0, 3, 0, 0, 0, 0, 0, 1, 0];
+        let mut at = 0;
+        while connection
+            .handle_input(&input, &mut at, &mut desk, clock.at(0))
+            .is_some()
+        {}
+        connection.handle_timeout(clock.at(0));
+        let _ = done.send(());
+    });
+    let waited = ended.recv_timeout(std::time::Duration::from_secs(5));
+    assert_eq!(waited, Ok(()), "the turn never ends");
 }
 
 const REACH: &[&str] = &[

@@ -132,6 +132,17 @@ enum Body {
     Discarded,
 }
 
+/// What the library had room for.
+#[derive(Clone, Copy, Debug)]
+pub struct Room {
+    /// Whether there was any.
+    pub before: bool,
+    /// Whether some is left.
+    pub after: bool,
+    /// *Choice*: whether of a streamed message's piece some is left.
+    pub leaves_piece: bool,
+}
+
 /// The request that goes out.
 #[derive(Clone, Debug)]
 struct Outgoing {
@@ -185,6 +196,7 @@ pub struct Calls {
     moved: Nanos,
     output_since: Nanos,
     unused_since: Option<Nanos>,
+    last_keep_alive: Option<u32>,
     /// What became of calls, by number, in order.
     pub finished: Vec<(usize, u32, Outcome)>,
     /// As in the connection's model.
@@ -218,6 +230,7 @@ impl Calls {
             moved: 0,
             output_since: 0,
             unused_since: Some(0),
+            last_keep_alive: None,
             finished: Vec::new(),
             known: Vec::new(),
             reached: Vec::new(),
@@ -357,6 +370,10 @@ impl Calls {
             call.response_is_streamed = response_is_streamed;
         }
         self.queue.push(number);
+        if self.last_keep_alive == Some(id) {
+            self.known
+                .push("C4: a call has the id that a KeepAlive had");
+        }
         self.unused_since = None;
         Ok(id)
     }
@@ -400,6 +417,9 @@ impl Calls {
     fn start_own(&mut self, code: u8, owner: Owner, message: Vec<u8>, now: Nanos) {
         let (id, timeout) = (self.free_id(), self.settings.own_response);
         let number = self.insert(code, id, owner, Some(message), timeout, now);
+        if owner == Owner::KeepAlive {
+            self.last_keep_alive = Some(id);
+        }
         self.queue.insert(0, number);
     }
 
@@ -531,7 +551,8 @@ impl Calls {
     /// The bytes that the library put out: the model would have put out the
     /// same. How many is the library's choice, but no fewer than there are and
     /// have room. What it says otherwise is returned.
-    pub fn put_out(&mut self, bytes: &[u8], is_full: bool, now: Nanos) -> Option<String> {
+    pub fn put_out(&mut self, bytes: &[u8], room: Room, now: Nanos) -> Option<String> {
+        let is_full = !room.after;
         let was_idle = self.put_out <= self.taken;
         let mut rest = bytes;
         if self.standing == Standing::Draining {
@@ -547,7 +568,7 @@ impl Calls {
                 }
                 self.put_out += take as u64;
                 rest = &rest[take..];
-                self.count_as_sign(take, now);
+                self.count_as_sign(take, room, now);
                 if !self.end_outgoing(now) {
                     break;
                 }
@@ -568,11 +589,15 @@ impl Calls {
     }
 
     /// C4: its being sent is a sign of it.
-    fn count_as_sign(&mut self, moved: usize, now: Nanos) {
+    fn count_as_sign(&mut self, moved: usize, room: Room, now: Nanos) {
         let Some(outgoing) = &mut self.outgoing else {
             return;
         };
-        let at_hand = std::mem::take(&mut outgoing.has_piece);
+        if !room.before {
+            return;
+        }
+        let at_hand = outgoing.has_piece;
+        outgoing.has_piece &= room.leaves_piece;
         let streams = outgoing.open_block.is_some();
         let number = outgoing.number;
         if let Some(call) = number.and_then(|number| self.call_mut(number))
