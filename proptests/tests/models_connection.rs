@@ -1136,7 +1136,7 @@ impl Pair {
         // Bytes and ends are of the body that has the wire.
         let has_begun = matches!(step, BodyStep::Bytes(_) | BodyStep::End);
         let number = match self.model.under_way {
-            Some(number) if has_begun || back % 2 == 0 => Some(number),
+            Some(number) if has_begun || back.is_multiple_of(2) => Some(number),
             _ if has_begun => None,
             _ => self.number(back),
         };

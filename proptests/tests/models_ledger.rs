@@ -389,18 +389,15 @@ impl Pair {
                 self.remove(number)?;
             }
             Op::EndsWithBody(_) if !receives && function == Some(Function::Active) => {
-                if self.function_ended(number, run)? {
-                    self.remove(number)?;
-                }
+                let is_owed_nothing = self.function_ended(number, run)?;
+                is_owed_nothing.then(|| self.remove(number)).transpose()?;
             }
             Op::BeginResponse(_) if function == Some(Function::Ended) => {
                 let begins = self.model.begin_response(number);
                 same("T7", &begins, &self.library.begin_response(key))?;
             }
-            Op::EndBody(_) => {
-                if task.is_some_and(|task| task.state == State::Responding) {
-                    self.remove(number)?;
-                }
+            Op::EndBody(_) if task.is_some_and(|task| task.state == State::Responding) => {
+                self.remove(number)?;
             }
             Op::Orphan(_) => self.orphan(number, run)?,
             _ => {}

@@ -24,7 +24,7 @@ enum End {
     HalfClose,
     Fail { is_client_gone: bool },
     AllWritten { linger: Nanos },
-    EndOfInput,
+    ClientDone,
     Close,
     TransportError,
 }
@@ -38,7 +38,7 @@ fn ends() -> impl Strategy<Value = End> {
         1 => Just(End::HalfClose),
         2 => any::<bool>().prop_map(|is_client_gone| End::Fail { is_client_gone }),
         2 => lengths().prop_map(|linger| End::AllWritten { linger }),
-        1 => Just(End::EndOfInput),
+        1 => Just(End::ClientDone),
         1 => Just(End::Close),
         1 => Just(End::TransportError),
     ]
@@ -141,8 +141,8 @@ fn check_ends(ops: &Vec<End>, run: &mut Run) -> Compared {
                 run.reach_if(left, "end of stream before Lingering");
             }
             // In Open it is judged before it comes here.
-            End::EndOfInput if before == Phase::Open => {}
-            End::EndOfInput => {
+            End::ClientDone if before == Phase::Open => {}
+            End::ClientDone => {
                 model.end_of_input();
                 library.handle_end_of_input();
                 let lingers = matches!(before, Phase::Lingering { .. });

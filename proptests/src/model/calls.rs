@@ -572,9 +572,7 @@ impl Calls {
                 if !self.end_outgoing(now) {
                     break;
                 }
-            } else if rest.is_empty() && is_full {
-                break;
-            } else if !self.begin_next() {
+            } else if (rest.is_empty() && is_full) || !self.begin_next() {
                 break;
             }
         }

@@ -220,13 +220,10 @@ impl Disconnect {
     pub fn timeout(&mut self, now: Nanos) {
         match self.phase {
             Phase::Closed => {}
-            Phase::Lingering { until } => {
-                // *Choice*: a deadline in Lingering cuts nothing short, so that
-                // it does not count as reached.
-                if has_come(until, now) || has_come(self.deadline(), now) {
-                    self.phase = Phase::Closed;
-                }
-            }
+            // *Choice*: a deadline in Lingering cuts nothing short, so that it
+            // does not count as reached.
+            Phase::Lingering { .. } if has_come(self.next(), now) => self.phase = Phase::Closed,
+            Phase::Lingering { .. } => {}
             _ if has_come(self.deadline(), now) => {
                 self.deadline_reached = true;
                 self.phase = Phase::Closed;
