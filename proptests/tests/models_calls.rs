@@ -558,8 +558,7 @@ impl Pair {
         self.library.poll_output(&mut self.unsent, most, at);
         let bytes = self.unsent[before..].to_vec();
         let room = Room {
-            before: before < most,
-            after: self.unsent.len() < most,
+            bytes: most.saturating_sub(before),
             leaves_piece: self.library.wanted_piece().is_none(),
         };
         let wrong = self.model.put_out(&bytes, room, self.now);

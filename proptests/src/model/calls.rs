@@ -135,10 +135,8 @@ enum Body {
 /// What the library had room for.
 #[derive(Clone, Copy, Debug)]
 pub struct Room {
-    /// Whether there was any.
-    pub before: bool,
-    /// Whether some is left.
-    pub after: bool,
+    /// So many bytes.
+    pub bytes: usize,
     /// *Choice*: whether of a streamed message's piece some is left.
     pub leaves_piece: bool,
 }
@@ -150,6 +148,8 @@ struct Outgoing {
     number: Option<usize>,
     /// Its bytes that can go out and have not.
     bytes: Vec<u8>,
+    /// Bytes of its header that are not out.
+    header: usize,
     /// Of a streamed message: what does not fill a block yet.
     open_block: Option<Vec<u8>>,
     /// Payload of it is at hand that counts as being sent (C4).
@@ -552,7 +552,7 @@ impl Calls {
     /// same. How many is the library's choice, but no fewer than there are and
     /// have room. What it says otherwise is returned.
     pub fn put_out(&mut self, bytes: &[u8], room: Room, now: Nanos) -> Option<String> {
-        let is_full = !room.after;
+        let is_full = bytes.len() >= room.bytes;
         let was_idle = self.put_out <= self.taken;
         let mut rest = bytes;
         if self.standing == Standing::Draining {
@@ -561,6 +561,9 @@ impl Calls {
         }
         loop {
             if let Some(outgoing) = &mut self.outgoing {
+                // Its message goes on if there is room behind its header.
+                let header = std::mem::take(&mut outgoing.header);
+                let goes_on = bytes.len() - rest.len() + header < room.bytes;
                 let take = rest.len().min(outgoing.bytes.len());
                 let expected: Vec<u8> = outgoing.bytes.drain(..take).collect();
                 if expected != rest[..take] {
@@ -568,7 +571,9 @@ impl Calls {
                 }
                 self.put_out += take as u64;
                 rest = &rest[take..];
-                self.count_as_sign(take, room, now);
+                if goes_on {
+                    self.count_as_sign(room.leaves_piece, now);
+                }
                 if !self.end_outgoing(now) {
                     break;
                 }
@@ -587,19 +592,16 @@ impl Calls {
     }
 
     /// C4: its being sent is a sign of it.
-    fn count_as_sign(&mut self, moved: usize, room: Room, now: Nanos) {
+    fn count_as_sign(&mut self, leaves_piece: bool, now: Nanos) {
         let Some(outgoing) = &mut self.outgoing else {
             return;
         };
-        if !room.before {
-            return;
-        }
         let at_hand = outgoing.has_piece;
-        outgoing.has_piece &= room.leaves_piece;
+        outgoing.has_piece &= leaves_piece;
         let streams = outgoing.open_block.is_some();
         let number = outgoing.number;
         if let Some(call) = number.and_then(|number| self.call_mut(number))
-            && (at_hand || (moved > 0 && !streams))
+            && at_hand
             && (streams || call.owner != Owner::GivenUp)
         {
             call.deadline = later(now, call.timeout);
@@ -643,6 +645,7 @@ impl Calls {
             self.outgoing = Some(Outgoing {
                 number: None,
                 bytes,
+                header: 0,
                 open_block: None,
                 has_piece: false,
                 length: 0,
@@ -660,6 +663,11 @@ impl Calls {
         };
         call.progress = Progress::Sending(sequence);
         let mut bytes = codec::header(order, call.code, call.id);
+        // *Choice*: a short one is out in one step, which ends it anyway.
+        let is_long = call
+            .message
+            .as_ref()
+            .is_some_and(|message| message.len() > IN_ONE_STEP);
         let open_block = match &call.message {
             Some(message) => {
                 bytes.extend(codec::message(message));
@@ -670,8 +678,9 @@ impl Calls {
         self.outgoing = Some(Outgoing {
             number: Some(number),
             bytes,
+            header: 5,
             open_block,
-            has_piece: false,
+            has_piece: is_long,
             length: 0,
         });
         true
@@ -720,12 +729,6 @@ impl Calls {
         }
         self.taken += bytes as u64;
         self.moved = now;
-    }
-
-    /// Whether a message this long goes out in one step.
-    #[must_use]
-    pub const fn goes_in_one_step(length: usize) -> bool {
-        length <= IN_ONE_STEP
     }
 }
 
