@@ -1,0 +1,249 @@
+//! `proto::Connection` against its model, after every step.
+
+mod cases;
+mod compare;
+mod desk;
+mod pair;
+
+use asyncserver::proto::{self};
+use oracle::model::connection::{Outcome, Registration, Returned, Settings};
+use oracle::model::ledger::{Kind, Policy};
+use oracle::model::suite::{self, Run, Suite};
+use oracle::model::time::{Clock, Jump, SECOND};
+
+use cases::*;
+use desk::*;
+use pair::check;
+
+#[test]
+fn connection_does_what_sections_3_to_9_say() {
+    let suite = Suite {
+        name: "connection",
+        cases: 7_000,
+        reach: REACH,
+    };
+    suite::run(&suite, cases(), check);
+}
+
+/// Every way to end a connection, at every byte of a request of every kind.
+#[test]
+fn every_end_at_every_byte_of_a_request() {
+    let request = |code, id, length| Request {
+        code,
+        id,
+        length,
+        blocks: vec![2],
+        version: 1,
+        features: 3,
+    };
+    let registration = |is_streamed| Registration {
+        policy: Policy {
+            grace: None,
+            kind: Kind::Async,
+            run_limit: None,
+        },
+        message_limit: 100,
+        is_streamed,
+    };
+    let mut settings = Settings {
+        is_little: false,
+        finishes_after_half_close: false,
+        wait: 1_000 * SECOND,
+        read: SECOND,
+        write: SECOND,
+        linger: SECOND,
+        task_function: SECOND,
+        body: SECOND,
+        interval: SECOND,
+        message_limit: 100,
+        in_flight: 8,
+        unsent: 1 << 20,
+        held: 1 << 20,
+        registrations: vec![registration(false), registration(true)],
+    };
+    let ends = [
+        vec![Op::Disconnect(SECOND)],
+        vec![Op::Disconnect(0)],
+        vec![
+            Op::Disconnect(2 * SECOND),
+            Op::Disconnect(SECOND),
+            Op::Disconnect(3 * SECOND),
+        ],
+        vec![Op::EndOfStream],
+        vec![Op::Close],
+        vec![Op::Reset],
+        vec![Op::EndTurn, Op::Pass(Jump::ToDeadline(0))],
+    ];
+    let after = [
+        Op::EndTurn,
+        Op::Arrive(usize::MAX),
+        Op::Return(Returned::Nothing),
+        Op::Written(50),
+        Op::Finish(0, Outcome::Whole(3)),
+        Op::Written(100),
+        Op::EndTurn,
+        Op::EndOfStream,
+        Op::EndTurn,
+        Op::Pass(Jump::ToDeadline(-1)),
+        Op::EndTurn,
+        Op::Pass(Jump::ToDeadline(0)),
+        Op::EndTurn,
+        Op::Finish(0, Outcome::Whole(3)),
+    ];
+    let mut cases = 0;
+    for (finishes, code) in [
+        (false, 0),
+        (true, 0),
+        (false, 1),
+        (true, 1),
+        (false, 250),
+        (true, 9),
+    ] {
+        settings.finishes_after_half_close = finishes;
+        for (end, cut) in ends
+            .iter()
+            .flat_map(|end| (0..13).map(move |cut| (end, cut)))
+        {
+            let mut ops = vec![
+                Op::Request(request(252, 9, 5)),
+                Op::Request(request(0, 1, 3)),
+                Op::Send(request(code, 2, 3)),
+                Op::Arrive(cut),
+            ];
+            ops.extend(end.iter().cloned());
+            ops.extend(after.iter().cloned());
+            let case = Case {
+                settings: settings.clone(),
+                server_places: 9,
+                ops,
+            };
+            let mut run = Run::default();
+            assert_eq!(check(&case, &mut run), Ok(()), "{case:?}");
+            cases += 1;
+        }
+    }
+    assert_eq!(cases, 546);
+}
+
+/// PROTOCOL E5 with an interval of nothing. An open bug: the turn never ends.
+#[test]
+#[ignore = "open bug: a processing interval of 0 keeps `handle_timeout` in a loop for ever"]
+fn a_processing_interval_of_zero_does_not_hang() {
+    let (done, ended) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let clock = Clock::default();
+        let mut timeouts = proto::Timeouts::default();
+        timeouts.processing_interval = std::time::Duration::ZERO;
+        let settings = proto::Settings {
+            order: asyncserver::wire::ByteOrder::Big,
+            limits: proto::Limits::default(),
+            timeouts,
+            on_half_close: proto::OnHalfClose::Finish,
+        };
+        let mut desk = Desk {
+            registrations: vec![Registration {
+                policy: Policy {
+                    grace: None,
+                    kind: Kind::Async,
+                    run_limit: None,
+                },
+                message_limit: 100,
+                is_streamed: false,
+            }],
+            free_places: 9,
+        };
+        let mut connection = proto::Connection::new(settings, clock.at(0));
+        let input = [252, 0, 0, 0, 9, 5, 1, 0, 0, 0, 3, 0, 0, 0, 0, 0, 1, 0];
+        let mut at = 0;
+        while connection
+            .handle_input(&input, &mut at, &mut desk, clock.at(0))
+            .is_some()
+        {}
+        connection.handle_timeout(clock.at(0));
+        let _ = done.send(());
+    });
+    let waited = ended.recv_timeout(std::time::Duration::from_secs(5));
+    assert_eq!(waited, Ok(()), "the turn never ends");
+}
+
+const REACH: &[&str] = &[
+    "Negotiate answered",
+    "Negotiate malformed",
+    "Cancel on the wire, live",
+    "Cancel on the wire, not live",
+    "unknown task code",
+    "over the server's places",
+    "L4 in a task's message",
+    "id used again before its answer is sent",
+    "id of a stuck task used again",
+    "held back by L5",
+    "held back by L16",
+    "header in parts",
+    "message in parts",
+    "paused: Places",
+    "paused: Unsent",
+    "paused: TaskFunction",
+    "left: Places",
+    "left: Unsent",
+    "left: TaskFunction",
+    "cancel in Receiving",
+    "cancel in Running",
+    "cancel in Cancelling",
+    "cancel in Responding",
+    "cancel when Draining",
+    "task function failed before the end",
+    "task function failed behind the end",
+    "task function failed behind a Goodbye",
+    "task function panicked",
+    "returned before the end",
+    "L14",
+    "L15 before the response",
+    "L15 in the response",
+    "body fails with a code",
+    "body ends the connection",
+    "whole result has to wait",
+    "response waits behind a body",
+    "late result of a stuck task",
+    "late result of an orphan",
+    "blocking task stuck",
+    "run limit",
+    "Processing",
+    "Processing behind a body",
+    "Goodbye, Negotiate alone accepted",
+    "Goodbye, some accepted",
+    "Goodbye behind a body",
+    "disconnect inside a header",
+    "disconnect inside a message",
+    "disconnect with a header held",
+    "disconnect while Draining",
+    "disconnect while Failing",
+    "disconnect while Lingering",
+    "end of stream inside a header",
+    "end of stream inside a message",
+    "end of stream, half-close",
+    "end of stream, client gone",
+    "end of stream in Draining",
+    "ended: Graceful",
+    "ended: ClientClosed",
+    "ended: WaitedTooLong",
+    "ended: ReadTimeout",
+    "ended: ReadTooSlow",
+    "ended: WriteTimeout",
+    "ended: TooLong",
+    "ended: Duplicate",
+    "ended: UnexpectedEnd",
+    "ended: TaskFunction",
+    "ended: RunFunction",
+    "ended: Body",
+    "ended: Transport",
+    "ended: Aborted",
+    "deadline reached",
+    "deadline while a body streams",
+    "deadline while tasks run",
+    "response broken, answers behind it lost",
+    "interrupted in Responding",
+    "interrupted in Running",
+    "interrupted in Cancelling",
+    "stuck at the end",
+    "closed with everything answered",
+];
