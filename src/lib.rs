@@ -53,11 +53,10 @@
 //! The contract is `docs/protocol.md` in the repository; `PROTOCOL T10` in these
 //! pages is its rule T10.
 
-#[cfg(not(asyncserver_loom))]
+mod canary;
 pub mod client;
 #[doc(hidden)]
 pub mod proto;
-#[cfg(not(asyncserver_loom))]
 pub mod runtime;
 pub mod server;
 pub(crate) mod sync;

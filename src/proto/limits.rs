@@ -36,7 +36,7 @@ pub struct Limits {
     /// Default 16 MiB. 0 counts as 1.
     pub held_limit_bytes: usize,
     /// The same, of all connections together; at the limit tasks are answered
-    /// `UNAVAILABLE` (PROTOCOL L16). Default 1 GiB.
+    /// `UNAVAILABLE` (PROTOCOL L16). Default 1 GiB. 0 counts as 1.
     pub server_held_limit_bytes: usize,
 }
 
@@ -52,5 +52,23 @@ impl Default for Limits {
             held_limit_bytes: 16 << 20,
             server_held_limit_bytes: 1 << 30,
         }
+    }
+}
+
+/// What a rule of section 7 limits, for logs.
+pub(crate) fn limit_words(rule: &str) -> &'static str {
+    match rule {
+        "L1" => "time with nothing to do",
+        "L2" => "time for a request",
+        "L3" => "time for responses to be taken",
+        "L4" => "bytes of one message",
+        "L5" => "tasks in flight of the connection",
+        "L6" => "tasks of the server",
+        "L7" => "unsent bytes",
+        "L14" => "time in which a task function neither reads nor returns",
+        "L15" => "time for a body's next bytes",
+        "L16" => "held message bytes",
+        "N9" => "tasks in flight of the registration",
+        _ => "a limit",
     }
 }

@@ -93,6 +93,20 @@ pub enum EndReason {
         /// The error's own words.
         error: Box<str>,
     },
+    /// A request would have been answered with one of the library's errors, in
+    /// the place of which the application wants the connection closed (N9).
+    #[error(
+        "run function error: task {id} (task code {code}) would be answered with error {error}, \
+         for which the application closes the connection"
+    )]
+    Unanswered {
+        /// The task's id.
+        id: TaskId,
+        /// Its code.
+        code: TaskCode,
+        /// The error.
+        error: ErrorCode,
+    },
     /// A run function returned an error without a code (T8).
     #[error("run function error: task {id} (task code {code}): {error}")]
     RunFunction {
@@ -128,6 +142,20 @@ pub enum EndReason {
 }
 
 impl EndReason {
+    /// The code of the task that it is about, if it is about one.
+    #[must_use]
+    pub const fn task_code(&self) -> Option<TaskCode> {
+        match self {
+            Self::MessageTooLong { code, .. }
+            | Self::TaskFunction { code, .. }
+            | Self::RunFunction { code, .. }
+            | Self::Unanswered { code, .. }
+            | Self::Body { code, .. }
+            | Self::Protocol(ProtocolError::DuplicateTaskId { code, .. }) => Some(*code),
+            _ => None,
+        }
+    }
+
     /// Whether the end was nobody's mistake: a graceful disconnection, the
     /// client's own leaving, or nothing left to do.
     #[must_use]
@@ -248,6 +276,8 @@ pub struct ConnectionReport {
     pub interrupted: Vec<InterruptedTask>,
     /// Tasks that were stuck when the connection ended.
     pub stuck: Vec<StuckTask>,
+    /// Panics of the tasks' code (T9), those of tasks without an answer too.
+    pub panics: u64,
     /// Bytes that came from the client.
     pub bytes_read: u64,
     /// Bytes that the transport took.
@@ -267,6 +297,7 @@ impl ConnectionReport {
             counts: RequestCounts::default(),
             interrupted: Vec::new(),
             stuck: Vec::new(),
+            panics: 0,
             bytes_read: 0,
             bytes_written: 0,
             deadline_reached: false,

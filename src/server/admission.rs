@@ -21,6 +21,9 @@ pub(crate) struct Desk {
     has_changed: bool,
     /// Places of L6 that the connection's own ended tasks have left.
     pub(crate) spare_places: usize,
+    /// Message bytes that the connection holds and the server's L16 does not
+    /// count yet: it is brought up to date once a batch.
+    pub(crate) uncounted_held_bytes: usize,
 }
 
 impl Desk {
@@ -32,6 +35,7 @@ impl Desk {
             version,
             has_changed: false,
             spare_places: 0,
+            uncounted_held_bytes: 0,
         }
     }
 
@@ -46,7 +50,7 @@ impl Desk {
     /// The registration that the task's header found.
     pub(crate) fn registered(
         &self,
-        session: &Arc<Session>,
+        session: &Session,
         key: TaskKey,
         code: TaskCode,
     ) -> Option<Arc<Registered>> {
@@ -83,22 +87,28 @@ impl Admission<TaskRecord> for Desk {
         })
     }
 
-    fn take_places(&mut self, task: &mut TaskRecord) -> bool {
+    fn take_places(&mut self, task: &mut TaskRecord) -> Result<(), &'static str> {
         let places = &self.server.places;
-        if places.held_bytes.is_full() || !task.registered.enter() {
-            return false;
+        if places.held_bytes.is_full_with(self.uncounted_held_bytes) {
+            return Err("L16");
+        }
+        if !task.registered.enter() {
+            return Err("N9");
         }
         if self.spare_places > 0 {
             self.spare_places -= 1;
         } else if !places.tasks.take() {
             task.registered.leave();
-            return false;
+            return Err("L6");
         }
         task.has_places = true;
-        true
+        Ok(())
     }
 
     fn largest_message(&self) -> usize {
-        self.server.largest_message()
+        let server = self.server.limits.message_limit_bytes;
+        let own = |task: &Arc<Registered>| task.registration.message_limit_bytes.unwrap_or(server);
+        let largest = self.table.iter().flatten().map(own).max();
+        largest.unwrap_or(server)
     }
 }

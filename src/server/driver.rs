@@ -4,33 +4,32 @@
 //! input, output, and expired deadlines last. Each step has a budget; when it is
 //! used up, the connection yields.
 
+mod input;
+mod output;
+mod stopwatch;
+mod tasks;
+
 use std::future::Future;
-use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::BytesMut;
 use futures_util::Stream;
 use futures_util::stream::FuturesUnordered;
-use tokio::io::ReadBuf;
 use tokio_util::sync::WaitForCancellationFutureOwned;
 
+use self::stopwatch::Stopwatch;
 use super::admission::Desk;
 use super::bodies::Bodies;
 use super::lent::LentBuffer;
-use super::reading::{ReadingFunction, ReadingStep};
-use super::registration::{Execution, Function, Registered};
-use super::run::{
-    BlockingTask, GROUP, Group, RunningTask, drop_quietly, poll_in_place, unless_task_panics,
-};
-use super::session::{DropReading, Ended, ForDriver, Session, TurnEnd};
-use super::task::{RunFunction, TaskContext};
+use super::reading::ReadingFunction;
+use super::registration::Registered;
+use super::run::{Group, RunningTask, drop_each, drop_quietly, unless_panics};
+use super::session::{Ended, ForDriver, Session, TurnEnd};
 use crate::proto::{ConnectionReport, Input, Phase, Reading, TaskKey};
 use crate::runtime::{Timer, Transport};
-use crate::sync::atomic::Ordering;
-use crate::wire::RequestHeader;
 
 /// Inputs that are looked at under one lock.
 const BATCH: usize = 64;
@@ -61,20 +60,37 @@ enum HalfClose {
 enum Turn {
     /// Look again.
     Again,
+    /// Let others have their turn first: a budget is used up (L13).
+    Yield,
     /// Somebody will wake the driver.
     Park,
     /// The connection is over.
     Over,
 }
 
+/// What a turn's input may still take (L13).
+#[derive(Default)]
+struct Budget {
+    items: usize,
+    bytes: usize,
+}
+
+impl Budget {
+    const fn is_used_up(&self) -> bool {
+        self.items >= ITEMS || self.bytes >= BYTES
+    }
+}
+
 pub(crate) struct Driver<S> {
-    session: Arc<Session>,
+    session: Session,
     transport: S,
     desk: Desk,
     buffer: LentBuffer,
     /// Fetched from the session, and not taken by the transport.
     unwritten: BytesMut,
     needs_flush: bool,
+    /// The transport was asked to pass on what it took, and has not.
+    flush_pends: bool,
     half_close: HalfClose,
     read_side: Side,
     write_side: Side,
@@ -85,6 +101,11 @@ pub(crate) struct Driver<S> {
     /// What pended in place and goes to the executor at the end of its batch.
     pending: Vec<(Arc<Registered>, RunningTask)>,
     local: FuturesUnordered<RunningTask>,
+    /// One of them has not been polled with the driver's waker yet.
+    has_new_local: bool,
+    stopwatch: Stopwatch,
+    /// How many orders to run functions had been given when it last looked.
+    seen_orders: u64,
     reading: Option<ReadingFunction>,
     bodies: Bodies,
     timer: Box<dyn Timer>,
@@ -95,23 +116,25 @@ pub(crate) struct Driver<S> {
     /// Turns whose output was left to the next one.
     gathered: usize,
     context: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
+    has_left: bool,
 }
 
 impl<S: Transport> Driver<S> {
     pub(crate) fn new(
-        session: Arc<Session>,
+        session: Session,
         transport: S,
         context: Option<tokio_util::sync::CancellationToken>,
     ) -> Self {
-        let server = Arc::clone(&session.client.server);
+        let server = Arc::clone(&session.client().server);
         Self {
             timer: server.clock.timer(),
-            desk: Desk::new(server),
+            desk: Desk::new(Arc::clone(&server)),
             session,
             transport,
             buffer: LentBuffer::default(),
             unwritten: BytesMut::new(),
             needs_flush: false,
+            flush_pends: false,
             half_close: HalfClose::NotYet,
             read_side: Side::MayGoOn,
             write_side: Side::MayGoOn,
@@ -120,65 +143,78 @@ impl<S: Transport> Driver<S> {
             ended: Vec::new(),
             pending: Vec::new(),
             local: FuturesUnordered::new(),
+            has_new_local: false,
+            stopwatch: Stopwatch::new(server.clock.now()),
+            seen_orders: 0,
             reading: None,
             bodies: Bodies::default(),
             armed: None,
             deferred: false,
             gathered: 0,
             context: context.map(|token| Box::pin(token.cancelled_owned())),
+            has_left: false,
         }
     }
 
     fn turn(&mut self, cx: &mut Context<'_>) -> Turn {
-        let now = self.session.client.server.clock.now();
+        let now = self.session.client().server.clock.now();
         (self.read_side, self.write_side) = (Side::MayGoOn, Side::MayGoOn);
         self.desk.refresh();
         self.poll_context(cx, now);
         self.poll_local(cx);
-        let news = self.session.begin_turn();
+        let Some(news) = self.session.begin_turn() else {
+            return Turn::Over;
+        };
         self.take_news(news);
-        let mut items = 0;
-        self.input(cx, now, &mut items);
+        self.stopwatch.begin_turn(now);
+        let mut budget = Budget::default();
+        self.input(cx, now, &mut budget);
         self.poll_reading(cx, now);
+        if std::mem::take(&mut self.has_new_local) {
+            self.poll_local(cx);
+        }
         self.commit(now);
         self.spawn_pending();
         let news = self.session.take_for_driver();
         self.take_news(news);
-        let mut moved = self.bodies.pull(&self.session, cx, now);
+        let pulled = self.bodies.pull(&self.session, cx, now);
         if self.defers_write() {
             self.deferred = true;
             cx.waker().wake_by_ref();
             return Turn::Park;
         }
         self.deferred = false;
-        if self.gathers(items) {
+        let mut written = 0;
+        if self.gathers(&budget) {
             self.gathered += 1;
         } else {
             self.gathered = 0;
-            moved |= self.output(cx, now) && !self.bodies.is_empty();
+            written = self.output(cx, now);
         }
         let end = self.session.end_turn(now);
-        self.finish_turn(cx, end, moved || items >= ITEMS, now)
+        let next = self.finish_turn(cx, end, now);
+        let moved = pulled || (written > 0 && !self.bodies.is_empty());
+        match next {
+            Turn::Park | Turn::Again if budget.is_used_up() || written >= BYTES => Turn::Yield,
+            Turn::Park if moved => Turn::Again,
+            next => next,
+        }
     }
 
     /// Decides whether there is more to do, and parks otherwise.
-    fn finish_turn(
-        &mut self,
-        cx: &mut Context<'_>,
-        end: TurnEnd,
-        moved: bool,
-        now: Instant,
-    ) -> Turn {
+    fn finish_turn(&mut self, cx: &mut Context<'_>, end: TurnEnd, now: Instant) -> Turn {
         if end.phase == Phase::Closed {
             return Turn::Over;
         }
-        self.poll_half_close(cx, end.phase, now);
+        if self.poll_half_close(cx, end.phase, now).is_ready() {
+            return Turn::Again;
+        }
         let may_read = matches!(end.reading, Reading::Take | Reading::Discard);
         let may_read = may_read && !self.has_ended && self.read_side == Side::MayGoOn;
         let may_write =
             (end.has_output || !self.unwritten.is_empty()) && self.write_side == Side::MayGoOn;
         let has_unread = may_read || (may_take(end.reading) && !self.buffer.is_empty());
-        if moved || has_unread || may_write || self.is_due(cx, end.next_deadline) {
+        if has_unread || may_write || self.is_due(cx, end.next_deadline) {
             return Turn::Again;
         }
         if end.is_idle {
@@ -229,7 +265,7 @@ impl<S: Transport> Driver<S> {
             && context.as_mut().poll(cx).is_ready()
         {
             self.context = None;
-            let grace = self.session.client.server.timeouts.grace;
+            let grace = self.session.client().server.timeouts.grace;
             self.session.disconnect(grace, now);
         }
     }
@@ -245,10 +281,8 @@ impl<S: Transport> Driver<S> {
     }
 
     fn take_news(&mut self, news: ForDriver) {
-        if news.drop_reading == DropReading::Yes
-            && let Some(reading) = self.reading.take()
-        {
-            drop_quietly(reading);
+        for key in news.dropped_readings {
+            drop_quietly(self.reading.take_if(|reading| reading.is_for(key)));
         }
         for (key, body) in news.new_bodies {
             let task = |state: &mut super::session::State| {
@@ -264,325 +298,6 @@ impl<S: Transport> Driver<S> {
             self.bodies.drop_body(key);
         }
     }
-
-    // ── input ────────────────────────────────────────────────────────────
-
-    fn input(&mut self, cx: &mut Context<'_>, now: Instant, items: &mut usize) {
-        while *items < ITEMS {
-            if self.buffer.is_empty() && !self.read(cx, now) {
-                break;
-            }
-            let before = *items;
-            self.take_batch(now);
-            *items += self.inputs.len();
-            self.act_on_inputs(now);
-            if *items == before {
-                break;
-            }
-            // What was begun is polled before more is delivered to it.
-            if self.reading.is_some() {
-                self.poll_reading(cx, now);
-            }
-        }
-    }
-
-    /// One read; whether it brought bytes.
-    fn read(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
-        if self.has_ended || self.read_side == Side::Waits {
-            return false;
-        }
-        if !may_take(self.session.drive(|state| state.connection.reading())) {
-            return false;
-        }
-        let mut into = ReadBuf::new(self.buffer.room());
-        let read = Pin::new(&mut self.transport).poll_read(cx, &mut into);
-        let length = into.filled().len();
-        match read {
-            Poll::Pending => self.read_side = Side::Waits,
-            Poll::Ready(Ok(())) if length == 0 => {
-                self.has_ended = true;
-                self.session
-                    .drive(|state| state.connection.handle_end_of_input(now));
-            }
-            Poll::Ready(Ok(())) => {
-                self.buffer.filled(length);
-                self.session
-                    .drive(|state| state.connection.handle_read(length));
-                return true;
-            }
-            Poll::Ready(Err(error)) => self.transport_failed(&error, now),
-        }
-        false
-    }
-
-    fn transport_failed(&mut self, error: &io::Error, now: Instant) {
-        self.has_ended = true;
-        self.unwritten.clear();
-        let words = error.to_string();
-        self.session
-            .drive(|state| state.connection.handle_transport_error(&words, now));
-    }
-
-    /// Commits what ran in place, and takes the next inputs, under one lock.
-    fn take_batch(&mut self, now: Instant) {
-        self.inputs.clear();
-        self.session.take_inputs(
-            &mut self.ended,
-            self.buffer.unread(),
-            &mut self.desk,
-            &mut self.inputs,
-            BATCH,
-            now,
-        );
-    }
-
-    fn commit(&mut self, now: Instant) {
-        if !self.ended.is_empty() {
-            self.inputs.clear();
-            let nothing = (&[][..], &mut 0);
-            let (ended, desk, inputs) = (&mut self.ended, &mut self.desk, &mut self.inputs);
-            self.session
-                .take_inputs(ended, nothing, desk, inputs, 0, now);
-        }
-    }
-
-    fn act_on_inputs(&mut self, now: Instant) {
-        let mut inputs = std::mem::take(&mut self.inputs);
-        for input in &mut inputs {
-            match std::mem::replace(input, Input::Handled) {
-                Input::Whole {
-                    key,
-                    header,
-                    message,
-                } => {
-                    let payload = message.payload(self.buffer.bytes());
-                    self.start_whole(key, header, payload);
-                }
-                Input::Message {
-                    key,
-                    header,
-                    payload,
-                } => self.start_whole(key, header, payload),
-                Input::Begin { key, header } => self.begin_reading(key, header, now),
-                Input::End { start } => self.end_reading(start),
-                Input::Payload { .. } | Input::Handled => {}
-            }
-        }
-        self.inputs = inputs;
-    }
-
-    fn context(&self, key: TaskKey, header: RequestHeader) -> TaskContext {
-        TaskContext {
-            session: Arc::clone(&self.session),
-            key,
-            id: header.id,
-        }
-    }
-
-    fn start_whole(&mut self, key: TaskKey, header: RequestHeader, payload: Bytes) {
-        let Some(registered) = self.desk.registered(&self.session, key, header.code) else {
-            return;
-        };
-        let Function::Whole(function) = &registered.registration.function else {
-            return;
-        };
-        let context = self.context(key, header);
-        match unless_task_panics(&self.session, key, || function(context, payload)) {
-            Some(function) => self.start_run(key, &registered, function),
-            None => self.ended.push((key, Ended::Panicked)),
-        }
-    }
-
-    fn start_run(&mut self, key: TaskKey, registered: &Arc<Registered>, function: RunFunction) {
-        let mut function = match function {
-            RunFunction::Future(future) => future,
-            RunFunction::Blocking(function) => {
-                let task = BlockingTask::new(Arc::clone(&self.session), key, function);
-                let executor = &self.session.client.server.executor;
-                return executor.spawn_blocking(Box::new(move || task.run()));
-            }
-        };
-        let execution = registered.registration.execution;
-        let in_place = match execution {
-            Execution::Spawn => false,
-            Execution::Auto => !registered.is_slow.load(Ordering::Relaxed),
-            Execution::Local => true,
-        };
-        if in_place && let Poll::Ready(ended) = poll_in_place(&self.session, key, &mut function) {
-            return self.ended.push((key, ended));
-        }
-        let task = RunningTask::new(Arc::clone(&self.session), key, function);
-        if execution == Execution::Local {
-            self.local.push(task);
-        } else {
-            self.pending.push((Arc::clone(registered), task));
-        }
-    }
-
-    // ── task functions ───────────────────────────────────────────────────
-
-    fn begin_reading(&mut self, key: TaskKey, header: RequestHeader, now: Instant) {
-        let Some(registered) = self.desk.registered(&self.session, key, header.code) else {
-            return;
-        };
-        let context = self.context(key, header);
-        let begun = ReadingFunction::begin(registered, context, header);
-        match begun {
-            Some(reading) => self.reading = Some(reading),
-            None => {
-                let outcome = crate::proto::ReadOutcome::Panicked;
-                self.session.read_returned(key, outcome, None, now);
-            }
-        }
-    }
-
-    fn poll_reading(&mut self, cx: &mut Context<'_>, now: Instant) {
-        let Some(reading) = &mut self.reading else {
-            return;
-        };
-        match reading.poll(&self.session, cx, now) {
-            ReadingStep::Waits => {}
-            ReadingStep::Over => self.reading = None,
-            ReadingStep::Starts => self.end_reading(true),
-        }
-    }
-
-    /// The message has ended: what its task function returned is started.
-    fn end_reading(&mut self, start: bool) {
-        if !start {
-            return;
-        }
-        if let Some((key, registered, function)) =
-            self.reading.take().and_then(ReadingFunction::into_run)
-        {
-            match function {
-                Some(function) => self.start_run(key, &registered, function),
-                None => self.ended.push((key, Ended::Panicked)),
-            }
-        }
-    }
-
-    /// What pended moves to the executor: in groups, or each by itself where
-    /// its code proves slow.
-    fn spawn_pending(&mut self) {
-        if self.pending.is_empty() {
-            return;
-        }
-        let executor = Arc::clone(&self.session.client.server.executor);
-        let mut group: Option<(Arc<Registered>, FuturesUnordered<RunningTask>)> = None;
-        let spawn = |session: &Arc<Session>, registered, members| {
-            let group = Group::new(Arc::clone(session), members, Some(registered));
-            executor.spawn(Box::pin(group));
-        };
-        for (registered, task) in self.pending.drain(..) {
-            let alone = registered.registration.execution == Execution::Spawn
-                || registered.is_slow.load(Ordering::Relaxed);
-            if alone {
-                let single = Group::single(Arc::clone(&self.session), task);
-                executor.spawn(Box::pin(single));
-                continue;
-            }
-            let task = task.in_group();
-            match &mut group {
-                Some((same, members))
-                    if Arc::ptr_eq(same, &registered) && members.len() < GROUP =>
-                {
-                    members.push(task);
-                }
-                _ => {
-                    let members = FuturesUnordered::new();
-                    members.push(task);
-                    if let Some((registered, full)) = group.replace((registered, members)) {
-                        spawn(&self.session, registered, full);
-                    }
-                }
-            }
-        }
-        if let Some((registered, members)) = group {
-            spawn(&self.session, registered, members);
-        }
-    }
-
-    // ── output ───────────────────────────────────────────────────────────
-
-    /// While single runners are under way, a write waits one turn for more.
-    fn defers_write(&self) -> bool {
-        !self.deferred
-            && self
-                .session
-                .drive(|state| state.single_runners > 0 && state.connection.has_output())
-    }
-
-    /// A batch that was read at once is answered by one write, even if it takes
-    /// some turns.
-    fn gathers(&self, items: usize) -> bool {
-        items >= ITEMS && !self.buffer.is_empty() && self.gathered + 1 < TURNS
-    }
-
-    /// Writes what is queued; whether bytes were taken.
-    fn output(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
-        if self.unwritten.is_empty() {
-            self.session.fetch_output(&mut self.unwritten);
-        }
-        let mut written = 0;
-        while !self.unwritten.is_empty() && written < BYTES {
-            match Pin::new(&mut self.transport).poll_write(cx, &self.unwritten) {
-                Poll::Pending => {
-                    self.write_side = Side::Waits;
-                    break;
-                }
-                Poll::Ready(Ok(0)) => {
-                    let error = io::Error::from(io::ErrorKind::WriteZero);
-                    self.transport_failed(&error, now);
-                }
-                Poll::Ready(Ok(length)) => {
-                    self.unwritten.advance(length);
-                    written += length;
-                    self.needs_flush = true;
-                }
-                Poll::Ready(Err(error)) => self.transport_failed(&error, now),
-            }
-        }
-        if written > 0 {
-            self.session
-                .drive(|state| state.connection.handle_written(written));
-        }
-        self.flush(cx, now);
-        written > 0
-    }
-
-    fn flush(&mut self, cx: &mut Context<'_>, now: Instant) {
-        if !self.needs_flush {
-            return;
-        }
-        match Pin::new(&mut self.transport).poll_flush(cx) {
-            Poll::Pending => {}
-            Poll::Ready(Ok(())) => self.needs_flush = false,
-            Poll::Ready(Err(error)) => {
-                self.needs_flush = false;
-                self.transport_failed(&error, now);
-            }
-        }
-    }
-
-    /// Lingering begins with a half-close (D3); what was given up is not written.
-    fn poll_half_close(&mut self, cx: &mut Context<'_>, phase: Phase, now: Instant) {
-        if !matches!(phase, Phase::Lingering { .. }) || self.half_close == HalfClose::Done {
-            return;
-        }
-        if self.half_close == HalfClose::NotYet {
-            self.half_close = HalfClose::UnderWay;
-            self.unwritten.clear();
-        }
-        match Pin::new(&mut self.transport).poll_shutdown(cx) {
-            Poll::Pending => {}
-            Poll::Ready(Ok(())) => self.half_close = HalfClose::Done,
-            Poll::Ready(Err(error)) => {
-                self.half_close = HalfClose::Done;
-                self.transport_failed(&error, now);
-            }
-        }
-    }
 }
 
 fn may_take(reading: Reading) -> bool {
@@ -592,26 +307,25 @@ fn may_take(reading: Reading) -> bool {
 impl<S> Driver<S> {
     /// Whatever ends the connection, its future's drop included (D5).
     fn leave(&mut self) -> ConnectionReport {
-        let now = self.session.client.server.clock.now();
+        self.has_left = true;
+        let now = self.session.client().server.clock.now();
         self.session.close(now);
         self.bodies.drop_all();
-        if let Some(reading) = self.reading.take() {
-            drop_quietly(reading);
+        drop_quietly(self.reading.take());
+        for (_, task) in self.pending.drain(..) {
+            self.local.push(task);
         }
-        self.pending
-            .drain(..)
-            .for_each(|(_, task)| self.local.push(task));
         if !self.local.is_empty() {
-            // A cooperating function keeps its grace, on the executor (T10).
+            // A cooperating function keeps its grace, on the executor (T10),
+            // if there still is one: a panic here could be the second.
             let members = std::mem::take(&mut self.local);
-            let group = Group::new(Arc::clone(&self.session), members, None);
-            self.session.client.server.executor.spawn(Box::pin(group));
+            let group = Group::new(self.session.clone(), members, None);
+            let executor = &self.session.client().server.executor;
+            let _ = unless_panics(|| executor.spawn(Box::pin(group)));
         }
-        for (key, ended) in self.ended.drain(..) {
-            self.session.finish_batch([(key, ended)], 0);
-        }
-        let news = self.session.take_for_driver();
-        drop_quietly(news.new_bodies);
+        self.session
+            .finish_batch(std::mem::take(&mut self.ended), 0);
+        drop_each(self.session.take_for_driver().new_bodies);
         self.session.leave()
     }
 }
@@ -623,6 +337,7 @@ impl<S: Transport> Future for Driver<S> {
         for _ in 0..TURNS {
             match self.turn(cx) {
                 Turn::Again => {}
+                Turn::Yield => break,
                 Turn::Park => return Poll::Pending,
                 Turn::Over => return Poll::Ready(self.leave()),
             }
@@ -634,7 +349,7 @@ impl<S: Transport> Future for Driver<S> {
 
 impl<S> Drop for Driver<S> {
     fn drop(&mut self) {
-        if self.session.phase() != Phase::Closed {
+        if !self.has_left {
             self.leave();
         }
     }

@@ -29,25 +29,25 @@ use crate::wire::{ByteOrder, TaskCode, TaskId};
 /// }
 /// ```
 #[derive(Clone)]
-pub struct ClientHandle(Arc<Session>);
+pub struct ClientHandle(Session);
 
 impl ClientHandle {
-    pub(crate) const fn new(session: Arc<Session>) -> Self {
+    pub(crate) const fn new(session: Session) -> Self {
         Self(session)
     }
 
-    pub(crate) const fn session(&self) -> &Arc<Session> {
+    pub(crate) const fn session(&self) -> &Session {
         &self.0
     }
 
     fn now(&self) -> Instant {
-        self.0.client.server.clock.now()
+        self.0.client().server.clock.now()
     }
 
     /// The order of bytes in integers on this connection.
     #[must_use]
     pub fn byte_order(&self) -> ByteOrder {
-        self.0.client.order
+        self.0.client().order
     }
 
     /// Cancels one task; does nothing if no live task has this id, or if it was
@@ -76,19 +76,19 @@ impl ClientHandle {
     /// This side's address.
     #[must_use]
     pub fn local_addr(&self) -> &Address {
-        &self.0.client.endpoints.local
+        &self.0.client().endpoints.local
     }
 
     /// The client's address.
     #[must_use]
     pub fn remote_addr(&self) -> &Address {
-        &self.0.client.endpoints.remote
+        &self.0.client().endpoints.remote
     }
 
     /// Both addresses.
     #[must_use]
     pub fn endpoints(&self) -> &Endpoints {
-        &self.0.client.endpoints
+        &self.0.client().endpoints
     }
 
     /// What is known of one live task; `None` if there is none with this id.
@@ -114,13 +114,13 @@ impl ClientHandle {
     /// The arguments that came with the connection; `None` if they are not of this type.
     #[must_use]
     pub fn arguments<A: Any + Send + Sync>(&self) -> Option<Arc<A>> {
-        self.0.client.arguments.clone()?.downcast().ok()
+        self.0.client().arguments.clone()?.downcast().ok()
     }
 
     /// The server.
     #[must_use]
     pub fn server(&self) -> Server {
-        Server(Arc::clone(&self.0.client.server))
+        Server(Arc::clone(&self.0.client().server))
     }
 
     /// The ids of all live tasks, ascending.
@@ -152,13 +152,13 @@ impl ClientHandle {
     /// When the connection began, by the server's clock.
     #[must_use]
     pub fn connected_at(&self) -> Instant {
-        self.0.client.connected_at
+        self.0.client().connected_at
     }
 
     /// When the connection began, by the time of day, for display.
     #[must_use]
     pub fn connected_wall_time(&self) -> SystemTime {
-        self.0.client.connected_wall
+        self.0.client().connected_wall
     }
 
     /// Whether requests are still read: `false` once an end has begun.
@@ -186,7 +186,7 @@ impl ClientHandle {
 
 impl PartialEq for ClientHandle {
     fn eq(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.0, &other.0)
+        self.0.is(&other.0)
     }
 }
 
@@ -194,7 +194,7 @@ impl Eq for ClientHandle {}
 
 impl fmt::Display for ClientHandle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.client.endpoints.fmt(f)
+        self.0.client().endpoints.fmt(f)
     }
 }
 

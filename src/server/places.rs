@@ -21,7 +21,7 @@ impl Places {
     /// Takes one place, unless all are taken.
     pub(crate) fn take(&self) -> bool {
         // Count first, look after: two that come together for the last place
-        // cannot both get it. At worst both are refused.
+        // cannot both get it. At worst one is refused that had a place.
         let before = self.taken.fetch_add(1, Ordering::Relaxed);
         let has_place = before < self.limit;
         if !has_place {
@@ -42,7 +42,12 @@ impl Places {
     }
 
     pub(crate) fn is_full(&self) -> bool {
-        self.taken.load(Ordering::SeqCst) >= self.limit
+        self.is_full_with(0)
+    }
+
+    /// Whether all are taken once `more` are, which are not counted yet.
+    pub(crate) fn is_full_with(&self, more: usize) -> bool {
+        self.taken.load(Ordering::SeqCst).saturating_add(more) >= self.limit
     }
 
     pub(crate) fn taken(&self) -> usize {
@@ -65,6 +70,10 @@ pub(crate) struct ServerPlaces {
     pub(crate) connections: Places,
     /// L16.
     pub(crate) held_bytes: Places,
+    /// Places in the executor's queue whose blocking function a cancel has
+    /// dropped: as many as L6 allows tasks, or floods of submit-and-cancel would
+    /// grow it without a bound.
+    pub(crate) empty: Places,
 }
 
 impl ServerPlaces {
@@ -73,7 +82,8 @@ impl ServerPlaces {
             tasks: Places::new(limits.task_limit),
             unsent_bytes: Places::new(limits.server_unsent_limit_bytes.max(1)),
             connections: Places::new(limits.connection_limit),
-            held_bytes: Places::new(limits.server_held_limit_bytes),
+            empty: Places::new(limits.task_limit),
+            held_bytes: Places::new(limits.server_held_limit_bytes.max(1)),
         }
     }
 }

@@ -3,7 +3,6 @@
 use std::fmt;
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes};
@@ -27,7 +26,7 @@ use crate::proto::TaskKey;
 /// }
 /// ```
 pub struct MessageReader {
-    session: Arc<Session>,
+    session: Session,
     key: TaskKey,
     /// What an `AsyncRead` has not taken of the last chunk.
     rest: Bytes,
@@ -35,7 +34,7 @@ pub struct MessageReader {
 }
 
 impl MessageReader {
-    pub(crate) fn new(session: Arc<Session>, key: TaskKey) -> Self {
+    pub(crate) fn new(session: Session, key: TaskKey) -> Self {
         Self {
             session,
             key,

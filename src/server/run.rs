@@ -1,30 +1,23 @@
 //! Runs one run function: in place, on the executor, or on a thread; with its
 //! panics, its cancel and the end of its connection (PROTOCOL T9, T10, T13).
 
+mod blocking;
+mod group;
+
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
-use futures_util::Stream;
-use futures_util::stream::FuturesUnordered;
-
+pub(crate) use self::blocking::BlockingTask;
+pub(crate) use self::group::{GROUP, Group, SLOW_POLL};
 use super::error::TaskError;
-use super::registration::Registered;
 use super::response::Response;
 use super::session::{Ended, RunnerOrder, Session};
-use super::task::{BlockingFunction, BoxRunFuture, RunFuture};
+use super::task::{BoxRunFuture, RunFuture};
 use crate::proto::TaskKey;
 use crate::runtime::Timer;
-use crate::sync::atomic::Ordering;
-
-/// How many run functions share one executor task.
-pub(crate) const GROUP: usize = 64;
-
-/// A poll of a group that takes longer shows that its code computes: from then
-/// on each of its run functions gets an executor task of its own.
-const SLOW_POLL: std::time::Duration = std::time::Duration::from_millis(1);
+use crate::wire::TaskId;
 
 /// Runs code of the application's that belongs to no one task; a panic of it is
 /// logged and gives `None`.
@@ -46,7 +39,7 @@ pub(crate) fn unless_task_panics<R>(
 }
 
 /// The message of a panic, if there was one.
-fn caught<R>(code: impl FnOnce() -> R) -> Result<R, String> {
+pub(crate) fn caught<R>(code: impl FnOnce() -> R) -> Result<R, String> {
     catch_unwind(AssertUnwindSafe(code)).map_err(|panic| {
         let message = panic
             .downcast_ref::<&str>()
@@ -63,17 +56,23 @@ pub(crate) fn drop_quietly<T>(value: T) {
     let _ = unless_panics(|| drop(value));
 }
 
-/// What a run function returned, as the ledger takes it.
-fn ended(result: Result<Response, TaskError>) -> Ended {
+/// The same for many: each by itself, for a second panic while the first one
+/// unwinds would end the process.
+pub(crate) fn drop_each<T>(values: impl IntoIterator<Item = T>) {
+    values.into_iter().for_each(drop_quietly);
+}
+
+/// What a run function returned, as the ledger takes it. The words and the
+/// destructor of an error are the application's code.
+fn ended(session: &Session, key: TaskKey, result: Result<Response, TaskError>) -> Ended {
     match result {
         Ok(response) => Ended::Response(response),
-        Err(TaskError::Coded { code, source }) => {
-            if let Some(source) = source {
-                tracing::debug!(%code, error = %source, "a task failed");
-            }
-            Ended::Error(code)
-        }
         Err(TaskError::Fatal(source)) => Ended::Fatal(source.to_string().into()),
+        Err(error) => {
+            session.log_failure(key, &error);
+            // Only a fatal one has no code.
+            error.code().map_or(Ended::Panicked, Ended::Error)
+        }
     }
 }
 
@@ -100,16 +99,12 @@ fn poll_caught(
         if polled.is_ready() {
             *function = Box::pin(Spent);
         }
-        polled
+        polled.map(|result| ended(session, key, result))
     });
-    match polled {
-        Some(Poll::Pending) => Poll::Pending,
-        Some(Poll::Ready(result)) => Poll::Ready(ended(result)),
-        None => {
-            let _ = unless_task_panics(session, key, || *function = Box::pin(Spent));
-            Poll::Ready(Ended::Panicked)
-        }
-    }
+    polled.unwrap_or_else(|| {
+        let _ = unless_task_panics(session, key, || *function = Box::pin(Spent));
+        Poll::Ready(Ended::Panicked)
+    })
 }
 
 /// Stands where a run function was; never polled, and takes no memory.
@@ -118,6 +113,36 @@ struct Spent;
 impl RunFuture for Spent {
     fn poll_run(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Result<Response, TaskError>> {
         Poll::Pending
+    }
+}
+
+/// A run function in its task's span.
+struct InSpan {
+    span: tracing::Span,
+    function: BoxRunFuture,
+}
+
+impl RunFuture for InSpan {
+    fn poll_run(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Response, TaskError>> {
+        let Self { span, function } = &mut *self;
+        let _entered = span.enter();
+        function.as_mut().poll_run(cx)
+    }
+}
+
+/// The run function in its task's span, if that is enabled: nobody else pays for it.
+pub(crate) fn in_span(
+    session: &Session,
+    key: TaskKey,
+    id: TaskId,
+    function: BoxRunFuture,
+) -> BoxRunFuture {
+    match session.enabled_span(key, id) {
+        Some(span) => Box::pin(InSpan { span, function }),
+        None => function,
     }
 }
 
@@ -132,7 +157,7 @@ enum Watch {
 
 /// A run function that is a future, wherever it is polled.
 pub(crate) struct RunningTask {
-    session: Arc<Session>,
+    session: Session,
     key: TaskKey,
     function: Option<BoxRunFuture>,
     watch: Watch,
@@ -147,7 +172,7 @@ pub(crate) struct RunningTask {
 }
 
 impl RunningTask {
-    pub(crate) fn new(session: Arc<Session>, key: TaskKey, function: BoxRunFuture) -> Self {
+    pub(crate) fn new(session: Session, key: TaskKey, function: BoxRunFuture) -> Self {
         Self {
             session,
             key,
@@ -231,7 +256,7 @@ impl Future for RunningTask {
                 return Poll::Ready((this.key, Ended::Dropped));
             }
             RunnerOrder::DropAt(end) => {
-                let clock = &this.session.client.server.clock;
+                let clock = &this.session.client().server.clock;
                 this.grace.get_or_insert_with(|| (end, clock.timer())).0 = end;
             }
         }
@@ -253,171 +278,11 @@ impl Drop for RunningTask {
     fn drop(&mut self) {
         if let Some(function) = self.function.take() {
             drop_quietly(function);
-            self.session.finish_batch([(self.key, Ended::Dropped)], 0);
+            self.session.finish_one(self.key, Ended::Dropped);
         }
     }
 }
 
 fn is_same(last: Option<&Waker>, cx: &Context<'_>) -> bool {
     last.is_some_and(|last| last.will_wake(cx.waker()))
-}
-
-/// Some run functions that share one executor task: they are polled as they are
-/// woken; what has ended is committed, and orders are looked for, under one lock.
-pub(crate) struct Group {
-    session: Arc<Session>,
-    members: FuturesUnordered<RunningTask>,
-    /// Under which the session knows its waker; `None`: its member looks by itself.
-    id: Option<u64>,
-    seen_orders: Option<u64>,
-    waker: Option<Waker>,
-    /// Of what they all are; `None`: of several codes.
-    registered: Option<Arc<Registered>>,
-    /// Counted in the session's single runners.
-    is_single: bool,
-}
-
-impl Group {
-    pub(crate) fn new(
-        session: Arc<Session>,
-        members: FuturesUnordered<RunningTask>,
-        registered: Option<Arc<Registered>>,
-    ) -> Self {
-        Self {
-            id: Some(session.next_group_id()),
-            session,
-            members,
-            seen_orders: None,
-            waker: None,
-            registered,
-            is_single: false,
-        }
-    }
-
-    /// One run function, in an executor task of its own.
-    pub(crate) fn single(session: Arc<Session>, member: RunningTask) -> Self {
-        session.drive(|state| state.single_runners += 1);
-        let members = FuturesUnordered::new();
-        members.push(member);
-        Self {
-            session,
-            members,
-            id: None,
-            seen_orders: None,
-            waker: None,
-            registered: None,
-            is_single: true,
-        }
-    }
-
-    /// Passes orders on to its members, if there can be new ones.
-    fn pass_orders_on(&mut self, cx: &Context<'_>) {
-        let Some(id) = self.id else {
-            return;
-        };
-        let orders = self.session.orders();
-        if self.seen_orders == Some(orders) && is_same(self.waker.as_ref(), cx) {
-            return;
-        }
-        self.seen_orders = Some(orders);
-        self.waker = Some(cx.waker().clone());
-        let session = Arc::clone(&self.session);
-        let members = self
-            .members
-            .iter_mut()
-            .filter(|member| member.watch == Watch::Group);
-        // Those who have an order are woken once the lock has been released.
-        for waker in session.group_orders(id, cx.waker(), members) {
-            waker.wake();
-        }
-    }
-
-    fn note_slowness(&self, began: std::time::Instant) {
-        if let Some(registered) = &self.registered {
-            let took = self.session.client.server.clock.now() - began;
-            if took > SLOW_POLL {
-                registered.is_slow.store(true, Ordering::Relaxed);
-            }
-        }
-    }
-}
-
-impl Future for Group {
-    type Output = ();
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        let this = &mut *self;
-        let began = this
-            .registered
-            .is_some()
-            .then(|| this.session.client.server.clock.now());
-        this.pass_orders_on(cx);
-        let mut batch = Vec::new();
-        let polled = loop {
-            match Pin::new(&mut this.members).poll_next(cx) {
-                Poll::Ready(Some(ended)) => batch.push(ended),
-                Poll::Ready(None) => break Poll::Ready(()),
-                Poll::Pending => break Poll::Pending,
-            }
-        };
-        if let Some(began) = began {
-            this.note_slowness(began);
-        }
-        if !batch.is_empty() {
-            let singles = usize::from(std::mem::take(&mut this.is_single));
-            this.session.finish_batch(batch, singles);
-        }
-        polled
-    }
-}
-
-impl Drop for Group {
-    fn drop(&mut self) {
-        if self.is_single {
-            self.session.drive(|state| state.single_runners -= 1);
-        }
-        if let Some(id) = self.id {
-            self.session.forget_group(id);
-        }
-    }
-}
-
-/// A run function on its way to a thread.
-pub(crate) struct BlockingTask {
-    session: Arc<Session>,
-    key: TaskKey,
-    function: Option<BlockingFunction>,
-}
-
-impl BlockingTask {
-    pub(crate) fn new(session: Arc<Session>, key: TaskKey, function: BlockingFunction) -> Self {
-        Self {
-            session,
-            key,
-            function: Some(function),
-        }
-    }
-
-    /// Runs it, unless its cancel came first (T13).
-    pub(crate) fn run(mut self) {
-        let Some(function) = self.function.take() else {
-            return;
-        };
-        if !self.session.start_blocking(self.key) {
-            return drop_quietly(function);
-        }
-        let ended = unless_task_panics(&self.session, self.key, function);
-        let ended = ended.map_or(Ended::Panicked, self::ended);
-        self.session.finish_batch([(self.key, ended)], 0);
-    }
-}
-
-impl Drop for BlockingTask {
-    /// An executor that never runs it ends its task as cancelled.
-    fn drop(&mut self) {
-        if let Some(function) = self.function.take() {
-            drop_quietly(function);
-            self.session.finish_batch([(self.key, Ended::Dropped)], 0);
-        }
-    }
 }

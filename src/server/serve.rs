@@ -10,8 +10,9 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use super::Server;
-use super::builder::ConnectionPlace;
+use super::connect::Connected;
 use super::handshake::Handshake;
+use super::run::unless_panics;
 use super::shared::ServerShared;
 use crate::proto::{ConnectionReport, EndReason, RequestCounts};
 use crate::runtime::tcp::AcceptBackoff;
@@ -33,7 +34,7 @@ const MOMENT: Duration = Duration::from_millis(500);
 pub struct Serving {
     server: Server,
     address: Option<Address>,
-    /// Ends the accept loop and handshakes.
+    /// Ends the accept loop and handshakes; the server's own ends this one, too.
     stop: CancellationToken,
 }
 
@@ -118,7 +119,7 @@ impl Serving {
         L: Listener,
         H: Handshake<L::Stream>,
     {
-        let stop = CancellationToken::new();
+        let stop = server.0.stop.child_token();
         let address = listener.local_address();
         let acceptor = Arc::new(Acceptor {
             server: server.clone(),
@@ -152,20 +153,24 @@ impl Serving {
         self.stop.cancel();
     }
 
-    /// Ends everything gracefully within `after` (PROTOCOL D6): no new
-    /// connection is accepted, handshakes are dropped, and every client of the
-    /// server is disconnected.
+    /// Ends everything gracefully within `after` (PROTOCOL D6), for good: no
+    /// new connection is accepted, by this listener or any other way, handshakes
+    /// are dropped, and every client of the server is disconnected.
     ///
     /// It acts when it is called; awaiting the result only waits, for at most
-    /// `after` and a moment. Of several calls the shortest duration counts.
+    /// `after` and a moment. Of several calls the shortest duration counts, for
+    /// those who wait for the others, too.
     pub fn shutdown(&self, after: Duration) -> impl Future<Output = DrainReport> + Send + use<> {
-        self.stop.cancel();
         let server = self.server.clone();
+        server.0.stop.cancel();
         let drain = Drain::begin(&server);
         server.disconnect(after);
+        let limit = after.saturating_add(MOMENT);
+        if let Some(end) = server.0.clock.now().checked_add(limit) {
+            server.0.bring_shutdown_forward(end);
+        }
         async move {
-            let limit = after.saturating_add(MOMENT);
-            wait_at_most(&server, limit).await;
+            wait_for_clients(&server).await;
             let stuck = server.clients().into_iter();
             DrainReport {
                 connections: drain.closed(),
@@ -175,17 +180,30 @@ impl Serving {
     }
 }
 
-async fn wait_at_most(server: &Server, limit: Duration) {
-    let clock = Arc::clone(&server.0.clock);
+/// Until there is no client, or the shortest of all shutdowns is over.
+async fn wait_for_clients(server: &Server) {
+    let mut ends = server.0.shutdown_end.subscribe();
     let mut all_left = pin!(server.wait());
-    let mut over = pin!(sleep(&*clock, limit));
-    std::future::poll_fn(|cx| {
-        if all_left.as_mut().poll(cx).is_ready() {
-            return Poll::Ready(());
+    let mut timer = server.0.clock.timer();
+    loop {
+        let end = *ends.borrow_and_update();
+        let mut changed = pin!(ends.changed());
+        let is_over = std::future::poll_fn(|cx| {
+            if all_left.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(true);
+            }
+            if let Some(end) = end
+                && timer.poll_until(end, cx).is_ready()
+            {
+                return Poll::Ready(true);
+            }
+            changed.as_mut().poll(cx).map(|_| false)
+        })
+        .await;
+        if is_over {
+            return;
         }
-        over.as_mut().poll(cx)
-    })
-    .await;
+    }
 }
 
 /// While one lives, the server keeps the reports of connections that end.
@@ -264,29 +282,37 @@ where
     H: Handshake<S>,
 {
     let server = &acceptor.server;
-    let refuse = |reason| {
-        let report = ConnectionReport::of_unserved(reason);
-        server.tell_refused(Some(&endpoints), &report);
+    let Ok(place) = server.take_place(&endpoints) else {
+        return;
     };
-    let Some(place) = ConnectionPlace::take(&server.0) else {
-        let limit = server.0.places.connections.limit();
-        drop(stream);
-        return refuse(EndReason::Refused { limit });
-    };
-    let handshake = acceptor.handshake.perform(stream, &endpoints);
+    let handshake = async { acceptor.handshake.perform(stream, &endpoints).await };
     let limited = within(&server.0, server.0.timeouts.handshake, handshake);
     // A shutdown drops it.
-    let Some(result) = unless(&acceptor.stop, limited).await else {
-        return refuse(EndReason::GracefulDisconnect);
-    };
-    match result {
-        None => refuse(EndReason::HandshakeTimeout),
-        Some(Err(error)) => refuse(EndReason::HandshakeFailed(error.to_string().into())),
-        Some(Ok((transport, mut options))) => {
-            options.endpoints.get_or_insert_with(|| endpoints.clone());
-            server.handle_in_place(transport, options, place).await;
+    let reason = match unless(&acceptor.stop, unless_it_panics(limited)).await {
+        None => EndReason::GracefulDisconnect,
+        Some(None) => EndReason::HandshakeFailed("it panicked".into()),
+        Some(Some(None)) => EndReason::HandshakeTimeout,
+        Some(Some(Some(Err(error)))) => EndReason::HandshakeFailed(error.to_string().into()),
+        Some(Some(Some(Ok((transport, mut options))))) => {
+            options.endpoints.get_or_insert(endpoints);
+            Connected::new(server, place, options)
+                .serve(transport)
+                .await;
+            return;
         }
-    }
+    };
+    let report = ConnectionReport::of_unserved(reason);
+    server.tell_refused(&endpoints, &report);
+}
+
+/// What `work` comes to; `None`: it panicked, and was dropped.
+async fn unless_it_panics<R>(work: impl Future<Output = R>) -> Option<R> {
+    let mut work = pin!(work);
+    std::future::poll_fn(|cx| match unless_panics(|| work.as_mut().poll(cx)) {
+        Some(polled) => polled.map(Some),
+        None => Poll::Ready(None),
+    })
+    .await
 }
 
 /// What `work` comes to, if it does within `limit` (L9).

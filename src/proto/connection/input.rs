@@ -1,27 +1,20 @@
-//! What comes from the client (PROTOCOL N3–N7, E1–E3, T1–T5, L4–L7, L16).
+//! What comes from the client, request by request (PROTOCOL N3–N7, T3–T5, T11,
+//! D7, L4–L6, L16).
 
 use std::time::Instant;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 
-use super::{
-    Action, Admission, After, Connection, Current, Delivery, Discarding, Found, Input, OnHalfClose,
-    PauseReason, ReadOutcome, Receiving, Returned,
-};
+use super::current::{After, Current, Receiving, Returned};
+use super::reading::READER_BUFFER;
+use super::{Action, Admission, Connection, Delivery, Found, Input, OnHalfClose, PauseReason};
+use crate::canary::{Canary, planted};
 use crate::proto::disconnect::Phase;
-use crate::proto::ledger::{CancelCause, TaskKey};
+use crate::proto::ledger::TaskKey;
 use crate::proto::report::{EndReason, ProtocolError};
 use crate::wire::{
-    ErrorCode, Features, NEGOTIATE_VERSION, Negotiate, Negotiated, RequestHeader, RequestPart,
-    TaskCode, WholeMessage,
+    ErrorCode, Negotiate, RequestHeader, RequestPart, TaskCode, TaskId, WholeMessage,
 };
-
-/// How much payload a task function may leave untaken before reading pauses,
-/// and the most that is delivered at once.
-const READER_BUFFER: usize = 64 << 10;
-
-/// A value that stands for "no limit" in an answer to Negotiate (E3).
-const NO_LIMIT: u32 = u32::MAX;
 
 impl<T> Connection<T> {
     /// Looks at `buffer[*at..]` and moves `at` behind what was looked at.
@@ -124,8 +117,8 @@ impl<T> Connection<T> {
             return self.discard(header, After::Cancel);
         }
         // PROTOCOL T11: judged before any pause, for every code but Cancel.
-        if self.ledger.find(id).is_some() {
-            let offset = self.offset.wrapping_add(*at as u64 - 5);
+        if self.is_live(id, code) {
+            let offset = self.offset.wrapping_add(*at as u64).wrapping_sub(5);
             let error = ProtocolError::DuplicateTaskId { id, code, offset };
             self.fail(error.into(), now);
             return None;
@@ -143,51 +136,45 @@ impl<T> Connection<T> {
                 .then(|| admission.find(code))
                 .flatten()
             {
-                Some(found) if self.has_places() => {
-                    self.admit(header, found, buffer, at, admission, now)
-                }
-                Some(found) => {
-                    self.actions.push(Action::LimitReached("L5"));
-                    self.current = Current::Held(header, Box::new(found));
-                    None
-                }
+                Some(found) => match self.missing_place() {
+                    None => self.admit(header, found, buffer, at, admission, now),
+                    Some(rule) => {
+                        self.actions.push(Action::LimitReached(rule));
+                        self.current = Current::Held(header, Box::new(found));
+                        None
+                    }
+                },
                 // PROTOCOL T4, E6.
                 None => self.discard(header, After::Error(ErrorCode::UNKNOWN_TASK)),
             },
         }
     }
 
-    fn discard(&mut self, header: RequestHeader, after: After) -> Option<Input> {
-        self.discard_up_to(header, after, self.settings.limits.message_limit_bytes)
+    fn is_live(&self, id: TaskId, code: TaskCode) -> bool {
+        let live = self.ledger.find(id);
+        if planted(Canary::DuplicateByCode) {
+            let found = live.and_then(|key| self.ledger.identity(key));
+            return found.is_some_and(|(_, of)| of == code);
+        }
+        live.is_some()
     }
 
-    fn discard_up_to(
-        &mut self,
-        header: RequestHeader,
-        after: After,
-        limit_bytes: usize,
-    ) -> Option<Input> {
-        self.current = Current::Discarding(Discarding {
-            header,
-            after,
-            payload_len: 0,
-            limit_bytes,
-        });
-        None
-    }
-
-    /// PROTOCOL L5, L16: whether one more task has a place on this connection.
-    fn has_places(&self) -> bool {
+    /// The limit for which one more task has no place on this connection.
+    fn missing_place(&self) -> Option<&'static str> {
         let limits = &self.settings.limits;
-        self.ledger.places() < limits.in_flight_limit.max(1)
-            && self.ledger.held_bytes() < limits.held_limit_bytes.max(1)
+        if self.ledger.places() >= limits.in_flight_limit.max(1) {
+            return Some("L5");
+        }
+        // PROTOCOL L16
+        (self.ledger.held_bytes() >= limits.held_limit_bytes.max(1)).then_some("L16")
     }
 
     pub(super) fn output_is_full(&self) -> bool {
         self.server_full || self.outbox.unsent() >= self.settings.limits.unsent_limit_bytes.max(1)
     }
 
-    /// The server's own L7 is reached, or no longer.
+    /// The server's own L7 is reached, or no longer; or what the server keeps
+    /// beside its output has to be taken first.
     pub fn set_server_full(&mut self, full: bool) {
         self.server_full = full;
     }
@@ -197,7 +184,7 @@ impl<T> Connection<T> {
             return Some(PauseReason::Unsent);
         }
         match &self.current {
-            Current::Held(..) if !self.has_places() => Some(PauseReason::Places),
+            Current::Held(..) if self.missing_place().is_some() => Some(PauseReason::Places),
             // PROTOCOL T2: the next request is looked at once the task function is done.
             Current::Task(task) if task.ended => Some(PauseReason::TaskFunction),
             Current::Task(task)
@@ -220,8 +207,8 @@ impl<T> Connection<T> {
         now: Instant,
     ) -> Option<Input> {
         let limit_bytes = found.message_limit_bytes;
-        if !admission.take_places(&mut found.task) {
-            self.actions.push(Action::LimitReached("L6"));
+        if let Err(rule) = admission.take_places(&mut found.task) {
+            self.actions.push(Action::LimitReached(rule));
             let after = After::Error(ErrorCode::UNAVAILABLE);
             return self.discard_up_to(header, after, limit_bytes);
         }
@@ -248,9 +235,9 @@ impl<T> Connection<T> {
         };
         *at = message.encoded.end;
         self.decoder.skip_message();
-        self.accept(key, now);
+        self.accept(key, header, now);
         self.ledger.hold(key, message.payload_len);
-        self.ledger.start(key, now);
+        self.start(key, now);
         Some(Input::Whole {
             key,
             header,
@@ -258,9 +245,8 @@ impl<T> Connection<T> {
         })
     }
 
-    fn accept(&mut self, key: TaskKey, now: Instant) {
-        self.counts.accepted += 1;
-        self.active = true;
+    fn accept(&mut self, key: TaskKey, header: RequestHeader, now: Instant) {
+        self.count_accepted(header);
         self.ledger.accept(key, now);
     }
 
@@ -298,34 +284,15 @@ impl<T> Connection<T> {
         }
     }
 
-    fn chunk_is_full(&self) -> bool {
-        let streamed =
-            matches!(&self.current, Current::Task(task) if task.delivery == Delivery::Streamed);
-        streamed && self.chunk.len() + self.untaken >= READER_BUFFER
-    }
-
-    /// Hands what has come to the task function.
-    fn deliver_chunk(&mut self) -> Option<Input> {
-        let Current::Task(task) = &self.current else {
-            return None;
-        };
-        if task.delivery == Delivery::Whole || self.chunk.is_empty() {
-            return None;
-        }
-        let payload = self.chunk.split().freeze();
-        self.untaken += payload.len();
-        Some(Input::Payload { payload })
-    }
-
     /// The zero byte that ends a task's message has been looked at.
     fn finish_message(&mut self, mut task: Receiving, now: Instant) -> Input {
-        self.accept(task.key, now);
+        self.accept(task.key, task.header, now);
         task.ended = true;
         if task.delivery == Delivery::Whole {
             let payload = self.take_chunk();
             self.ledger.hold(task.key, payload.len());
-            if let Some(cause) = self.ledger.start(task.key, now) {
-                self.answer_error(task.key, cause.error_code());
+            if let Some(cause) = self.start(task.key, now) {
+                self.answer_own_error(task.key, cause.error_code(), now);
                 return Input::Handled;
             }
             return Input::Message {
@@ -351,186 +318,6 @@ impl<T> Connection<T> {
             return Bytes::copy_from_slice(&chunk);
         }
         chunk.freeze()
-    }
-
-    /// Whether the end of the task function's message has been looked at.
-    #[must_use]
-    pub fn message_has_ended(&self) -> bool {
-        matches!(&self.current, Current::Task(task) if task.ended)
-    }
-
-    /// What is due once the message has ended and the task function returned:
-    /// whether its run function starts.
-    fn conclude_reading(&mut self, task: Receiving, now: Instant) -> bool {
-        let key = task.key;
-        match task.returned {
-            Returned::NotYet => self.current = Current::Task(task),
-            Returned::Failed(code) => self.answer_error(key, code),
-            Returned::Nothing | Returned::Run => match self.ledger.start(key, now) {
-                Some(cause) => self.answer_error(key, cause.error_code()),
-                None if task.returned == Returned::Run => return true,
-                None => self.complete_empty(key),
-            },
-        }
-        false
-    }
-
-    /// The task function took bytes.
-    pub fn bytes_taken(&mut self, bytes: usize) {
-        self.untaken = self.untaken.saturating_sub(bytes);
-    }
-
-    /// L14: the task function asked for bytes since the last call, or is
-    /// waiting for some, or neither.
-    pub fn reader_progress(&mut self, asked: bool, waiting: bool, now: Instant) {
-        // A message that is collected is always asked for.
-        let reading = matches!(
-            &self.current,
-            Current::Task(task)
-                if task.delivery == Delivery::Streamed && task.returned == Returned::NotYet
-        );
-        if !reading || waiting {
-            self.reader_deadline = None;
-        } else if asked || self.reader_deadline.is_none() {
-            self.reader_deadline = now.checked_add(self.settings.timeouts.task_function);
-        }
-    }
-
-    /// L14 has passed: the task function is dropped.
-    pub(super) fn drop_slow_reader(&mut self, now: Instant) {
-        self.actions.push(Action::LimitReached("L14"));
-        self.actions.push(Action::DropReading);
-        self.reader_returned(Returned::Failed(ErrorCode::DEADLINE), now);
-    }
-
-    /// The task function has returned, for the task with this key: whether its
-    /// run function starts now. Otherwise it starts at [`Input::End`], or never.
-    pub fn read_returned(&mut self, key: TaskKey, outcome: ReadOutcome, now: Instant) -> bool {
-        if !self.is_receiving(key) {
-            return false;
-        }
-        match outcome {
-            ReadOutcome::Run(kind) => {
-                self.ledger.set_kind(key, kind);
-                self.reader_returned(Returned::Run, now)
-            }
-            ReadOutcome::Nothing => self.reader_returned(Returned::Nothing, now),
-            ReadOutcome::Panicked => {
-                self.reader_returned(Returned::Failed(ErrorCode::PANICKED), now)
-            }
-            ReadOutcome::Error(reason) => {
-                self.reject(key);
-                self.fail(reason, now);
-                false
-            }
-        }
-    }
-
-    /// PROTOCOL T3: a request whose task function failed was not accepted,
-    /// unless a Goodbye has counted it.
-    fn reject(&mut self, key: TaskKey) {
-        if self.said_goodbye {
-            return;
-        }
-        if self.ledger.is_accepted(key) {
-            self.counts.accepted -= 1;
-        }
-        self.current = Current::Between;
-        self.retire(key, None);
-    }
-
-    fn reader_returned(&mut self, returned: Returned, now: Instant) -> bool {
-        self.chunk = BytesMut::new();
-        self.untaken = 0;
-        self.reader_deadline = None;
-        let Current::Task(task) = &mut self.current else {
-            return false;
-        };
-        if task.returned == Returned::NotYet {
-            task.returned = returned;
-        }
-        if !task.ended {
-            return false;
-        }
-        match std::mem::replace(&mut self.current, Current::Between) {
-            Current::Task(task) => self.conclude_reading(task, now),
-            _ => false,
-        }
-    }
-
-    /// A cancel came while the task function was reading (T10): it is dropped,
-    /// and the answer follows the end of the message.
-    pub(super) fn cancel_reading(&mut self, key: TaskKey) {
-        self.actions.push(Action::DropReading);
-        self.chunk = BytesMut::new();
-        self.untaken = 0;
-        self.reader_deadline = None;
-        if let Current::Task(task) = &mut self.current
-            && task.key == key
-        {
-            if !matches!(task.returned, Returned::Failed(_)) {
-                task.returned = Returned::Failed(ErrorCode::CANCELLED);
-            }
-            if task.ended {
-                let Returned::Failed(code) = task.returned else {
-                    return;
-                };
-                self.current = Current::Between;
-                self.answer_error(key, code);
-            }
-        }
-    }
-
-    fn finish_discarded(
-        &mut self,
-        request: Discarding,
-        admission: &impl Admission<T>,
-        now: Instant,
-    ) {
-        self.counts.accepted += 1;
-        self.active = true;
-        let RequestHeader { code, id } = request.header;
-        match request.after {
-            After::KeepAlive => self.outbox.push_ok(id, code, &[]),
-            After::Error(error_code) => self.outbox.push_error(id, code, error_code),
-            After::Cancel => {
-                self.counts.cancels += 1;
-                if let Some(key) = self.ledger.find(id) {
-                    self.cancel(key, CancelCause::Requested, now);
-                }
-            }
-            After::Negotiate { prefix, length } => {
-                match Negotiate::decode(&prefix[..length], self.settings.order) {
-                    Ok(asked) => self.negotiate(request.header, asked, admission),
-                    Err(_) => self.outbox.push_error(id, code, ErrorCode::MALFORMED),
-                }
-            }
-        }
-    }
-
-    fn negotiate(
-        &mut self,
-        header: RequestHeader,
-        asked: Negotiate,
-        admission: &impl Admission<T>,
-    ) {
-        self.granted = asked.features.intersection(Features::SUPPORTED);
-        let seconds = |time: std::time::Duration| {
-            let rounded_up = time.as_secs() + u64::from(time.subsec_nanos() > 0);
-            u32::try_from(rounded_up).unwrap_or(NO_LIMIT)
-        };
-        let count = |limit: usize| u32::try_from(limit).unwrap_or(NO_LIMIT);
-        let answer = Negotiated {
-            version: NEGOTIATE_VERSION,
-            granted: self.granted,
-            max_in_flight: count(self.settings.limits.in_flight_limit.max(1)),
-            max_message_bytes: count(admission.largest_message()),
-            idle_limit_s: seconds(self.settings.timeouts.wait),
-            processing_interval_s: seconds(self.settings.timeouts.processing_interval),
-        };
-        let mut payload = BytesMut::with_capacity(Negotiated::LENGTH);
-        answer.encode(self.settings.order, &mut payload);
-        self.outbox.push_ok(header.id, header.code, &payload);
     }
 
     /// The client's end of stream (D7, section 9).

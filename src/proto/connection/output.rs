@@ -5,16 +5,21 @@ use std::time::Instant;
 
 use bytes::BytesMut;
 
-use super::{Action, BodyStep, Connection, Outcome, Retired, TaskFinished};
+use super::{Action, BodyStep, Connection, ErrorAnswer, Outcome, Retired, TaskFinished, Watching};
+use crate::canary::{Canary, planted};
 use crate::proto::disconnect::Phase;
-use crate::proto::ledger::{AlarmStep, CancelCause, CancelStep, TaskKey};
-use crate::proto::outbox::Terminal;
-use crate::proto::report::{EndReason, TaskEnding};
-use crate::wire::ErrorCode;
+use crate::proto::ledger::{AlarmStep, CancelCause, CancelStep, TaskKey, TaskState};
+use crate::proto::outbox::{Taken, Terminal};
+use crate::proto::report::{EndReason, InterruptedTask, TaskEnding};
+use crate::wire::{ErrorCode, TaskCode, TaskId};
 
 /// A whole body up to this size takes the wire at once; a longer one is pulled,
 /// so that L7 bounds what is queued of it.
 const WHOLE_AT_ONCE: usize = 64 << 10;
+
+/// How much of the body that is under way waits for the transport at most:
+/// enough to keep it busy, and all that a long body costs.
+const BODY_AHEAD: usize = 128 << 10;
 
 impl<T> Connection<T> {
     /// A run function has ended. A `Fatal` one ends the connection.
@@ -35,14 +40,17 @@ impl<T> Connection<T> {
         let Some((id, code)) = self.ledger.identity(key) else {
             return TaskFinished::Unknown;
         };
-        let answer = match self.ledger.function_ended(key) {
+        let own_error = match self.ledger.function_ended(key) {
             // Stuck or orphaned: what was owed for it has been settled.
             None => return self.removed(key, None),
             Some(Some(cause)) => cause.error_code(),
             Some(None) => match outcome {
                 // It could not be queued at once.
                 Outcome::Whole(_) | Outcome::Body => return TaskFinished::Pull,
-                Outcome::Error(error_code) => error_code,
+                Outcome::Error(error_code) => {
+                    self.outbox.push_error(id, code, error_code);
+                    return self.removed(key, Some(TaskEnding::Error(error_code)));
+                }
                 Outcome::Panicked => ErrorCode::PANICKED,
                 Outcome::Dropped => ErrorCode::CANCELLED,
                 Outcome::Fatal(reason) => {
@@ -51,8 +59,9 @@ impl<T> Connection<T> {
                 }
             },
         };
-        self.outbox.push_error(id, code, answer);
-        self.removed(key, Some(TaskEnding::Error(answer)))
+        let finished = self.removed(key, Some(self.own_ending(own_error)));
+        self.push_own_error(id, code, own_error, now());
+        finished
     }
 
     fn removed(&mut self, key: TaskKey, ending: Option<TaskEnding>) -> TaskFinished<T> {
@@ -70,16 +79,62 @@ impl<T> Connection<T> {
     }
 
     pub(super) fn retire(&mut self, key: TaskKey, ending: Option<TaskEnding>) {
-        let retired = self.remove(key, ending);
+        let mut retired = self.remove(key, ending);
+        // In its place among the actions: its id may be in use again before they are taken.
+        if self.watching == Watching::Requests
+            && let Some(retired) = &mut retired
+            && let Some(ending) = retired.ending.take()
+        {
+            let finished = Action::Finished(retired.id, retired.code, ending);
+            self.actions.push(finished);
+        }
         self.retired.extend(retired);
     }
 
-    /// Answers a task of which nothing runs any more.
-    pub(super) fn answer_error(&mut self, key: TaskKey, error_code: ErrorCode) {
+    /// Answers a task of which nothing runs any more with the application's error.
+    fn answer_error(&mut self, key: TaskKey, error_code: ErrorCode) {
         if let Some((id, code)) = self.ledger.identity(key) {
             self.outbox.push_error(id, code, error_code);
         }
         self.retire(key, Some(TaskEnding::Error(error_code)));
+    }
+
+    /// Answers a task of which nothing runs any more with one of the library's errors.
+    pub(super) fn answer_own_error(&mut self, key: TaskKey, error: ErrorCode, now: Instant) {
+        let identity = self.ledger.identity(key);
+        self.retire(key, Some(self.own_ending(error)));
+        if let Some((id, code)) = identity {
+            self.push_own_error(id, code, error, now);
+        }
+    }
+
+    /// Queues one of the library's errors, or what stands in for it (PROTOCOL
+    /// N9). A task that it ends is no longer in the ledger, or is stuck.
+    pub(super) fn push_own_error(
+        &mut self,
+        id: TaskId,
+        code: TaskCode,
+        error: ErrorCode,
+        now: Instant,
+    ) {
+        match self.settings.error_answers.of(error) {
+            ErrorAnswer::Code(answer) => {
+                self.outbox.push_own_error(id, code, error, answer);
+            }
+            ErrorAnswer::CloseConnection => {
+                let state = TaskState::Responding;
+                self.interrupted.push(InterruptedTask { id, code, state });
+                self.fail(EndReason::Unanswered { id, code, error }, now);
+            }
+        }
+    }
+
+    /// How a task ends that one of the library's errors is the answer to.
+    fn own_ending(&self, error: ErrorCode) -> TaskEnding {
+        match self.settings.error_answers.of(error) {
+            ErrorAnswer::Code(answer) => TaskEnding::Error(answer),
+            ErrorAnswer::CloseConnection => TaskEnding::Interrupted,
+        }
     }
 
     /// PROTOCOL T6: no run function.
@@ -96,18 +151,22 @@ impl<T> Connection<T> {
         self.outbox.under_way().is_none() && !self.output_is_full()
     }
 
-    /// How many bytes of the body that is under way are wanted (L7).
+    /// How many bytes of the body that is under way are wanted (L7). What waits
+    /// behind it does not stop it, for only its end lets that go.
     #[must_use]
     pub fn body_room(&self) -> usize {
-        if self.output_is_full() {
-            return 0;
+        let writable = self.outbox.writable();
+        if self.server_full {
+            let holds_others_up = writable == 0 && self.outbox.unsent() > 0;
+            return if holds_others_up { WHOLE_AT_ONCE } else { 0 };
         }
-        self.settings.limits.unsent_limit_bytes.max(1) - self.outbox.unsent()
+        let limit = self.settings.limits.unsent_limit_bytes.max(1);
+        limit.min(BODY_AHEAD).saturating_sub(writable)
     }
 
     /// Whether bodies are wanted ahead of their turn: they pause with L7.
     #[must_use]
-    pub fn wants_bodies(&self) -> bool {
+    pub fn wants_bodies_ahead(&self) -> bool {
         !self.output_is_full()
     }
 
@@ -151,10 +210,17 @@ impl<T> Connection<T> {
             } if !begun => {
                 self.answer_error(key, error_code);
             }
-            BodyStep::Panicked if !begun => self.answer_error(key, ErrorCode::PANICKED),
+            BodyStep::Panicked if !begun => {
+                self.answer_own_error(key, ErrorCode::PANICKED, now);
+            }
+            BodyStep::Late if !begun => self.answer_own_error(key, ErrorCode::DEADLINE, now),
             BodyStep::Failed { error, .. } => self.fail(EndReason::Body { id, code, error }, now),
             BodyStep::Panicked => {
                 let error = "it panicked".into();
+                self.fail(EndReason::Body { id, code, error }, now);
+            }
+            BodyStep::Late => {
+                let error = "its next bytes did not come in time".into();
                 self.fail(EndReason::Body { id, code, error }, now);
             }
         }
@@ -172,11 +238,7 @@ impl<T> Connection<T> {
         for key in late {
             self.actions.push(Action::LimitReached("L15"));
             self.actions.push(Action::DropBody(key));
-            let step = BodyStep::Failed {
-                code: Some(ErrorCode::DEADLINE),
-                error: "its next bytes did not come in time".into(),
-            };
-            self.body(key, step, now);
+            self.body(key, BodyStep::Late, now);
         }
     }
 
@@ -186,10 +248,10 @@ impl<T> Connection<T> {
             return;
         }
         let step = self.ledger.cancel(key, cause, now);
-        self.act_on_cancel(key, step, cause);
+        self.act_on_cancel(key, step, cause, now);
     }
 
-    fn act_on_cancel(&mut self, key: TaskKey, step: CancelStep, cause: CancelCause) {
+    fn act_on_cancel(&mut self, key: TaskKey, step: CancelStep, cause: CancelCause, now: Instant) {
         if step == CancelStep::Nothing {
             return;
         }
@@ -198,12 +260,12 @@ impl<T> Connection<T> {
         }
         match step {
             CancelStep::Nothing | CancelStep::Wait => {}
-            CancelStep::Unread => self.cancel_reading(key),
+            CancelStep::Unread => self.cancel_reading(key, now),
             CancelStep::Tell => self.actions.push(Action::Tell(key)),
             CancelStep::Drop => self.actions.push(Action::Drop(key)),
             CancelStep::Answer(cause) => {
                 self.actions.push(Action::DropBody(key));
-                self.answer_error(key, cause.error_code());
+                self.answer_own_error(key, cause.error_code(), now);
             }
         }
     }
@@ -212,16 +274,22 @@ impl<T> Connection<T> {
     pub(super) fn handle_alarms(&mut self, now: Instant) {
         while let Some((key, step)) = self.ledger.take_alarm(now) {
             match step {
-                AlarmStep::Cancel(step) => self.act_on_cancel(key, step, CancelCause::Limit),
+                AlarmStep::Cancel(step) => {
+                    self.act_on_cancel(key, step, CancelCause::Limit, now);
+                }
                 AlarmStep::Drop => self.actions.push(Action::Drop(key)),
                 AlarmStep::Answer(cause) => {
                     self.actions.push(Action::DropBody(key));
-                    self.answer_error(key, cause.error_code());
+                    self.answer_own_error(key, cause.error_code(), now);
                 }
                 AlarmStep::Stuck(cause) => {
                     if let Some((id, code)) = self.ledger.identity(key) {
                         self.actions.push(Action::Stuck(id, code));
-                        self.outbox.push_error(id, code, cause.error_code());
+                        if self.watching == Watching::Requests {
+                            let ending = self.own_ending(cause.error_code());
+                            self.actions.push(Action::Finished(id, code, ending));
+                        }
+                        self.push_own_error(id, code, cause.error_code(), now);
                     }
                     // A thread is told once more: it may be waiting for it.
                     self.actions.push(Action::Drop(key));
@@ -253,13 +321,18 @@ impl<T> Connection<T> {
     pub fn handle_written(&mut self, bytes: usize) {
         self.bytes_written += bytes as u64;
         self.newly_written += bytes;
-        let counts = &mut self.counts;
+        let (counts, ledger) = (&mut self.counts, &mut self.ledger);
         // What was given up meanwhile is no longer counted as queued.
-        let queued = bytes.min(self.outbox.unsent());
-        self.outbox.taken(queued, |terminal| match terminal {
-            Terminal::Ok => counts.ok += 1,
-            Terminal::Error => counts.errors += 1,
-            Terminal::Cancelled => counts.cancelled += 1,
+        let queued = if planted(Canary::AnsweredTooEarly) {
+            self.outbox.unsent()
+        } else {
+            bytes.min(self.outbox.unsent())
+        };
+        self.outbox.taken(queued, |taken| match taken {
+            Taken::Answer(Terminal::Ok) => counts.ok += 1,
+            Taken::Answer(Terminal::Error) => counts.errors += 1,
+            Taken::Answer(Terminal::Cancelled) => counts.cancelled += 1,
+            Taken::Processing(key) => ledger.resume_turn(key),
         });
     }
 }

@@ -1,0 +1,65 @@
+//! The request that is being read.
+//!
+//! ```text
+//! Between ── header ──► Task, or Discarding ── message ended ──► Between
+//!    └── no place (L5, L16) ──► Held ── place free ──┘
+//! ```
+
+use super::admission::{Delivery, Found};
+use crate::proto::ledger::TaskKey;
+use crate::wire::{ErrorCode, Negotiate, RequestHeader};
+
+/// What a discarded message's end brings.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum After {
+    KeepAlive,
+    Cancel,
+    Negotiate {
+        prefix: [u8; Negotiate::LENGTH],
+        length: usize,
+    },
+    Error(ErrorCode),
+}
+
+/// What the task function has come to so far.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Returned {
+    NotYet,
+    Run,
+    Nothing,
+    /// It was dropped, or panicked: what to answer.
+    Failed(ErrorCode),
+}
+
+/// The request that is being read.
+#[derive(Debug)]
+pub(super) enum Current<T> {
+    /// None.
+    Between,
+    /// Its header waits for a place (L5, L16).
+    Held(RequestHeader, Box<Found<T>>),
+    /// Its message is discarded.
+    Discarding(Discarding),
+    /// Its message is read.
+    Task(Receiving),
+}
+
+#[derive(Debug)]
+pub(super) struct Discarding {
+    pub(super) header: RequestHeader,
+    pub(super) after: After,
+    pub(super) payload_len: usize,
+    pub(super) limit_bytes: usize,
+}
+
+#[derive(Debug)]
+pub(super) struct Receiving {
+    pub(super) header: RequestHeader,
+    pub(super) key: TaskKey,
+    pub(super) delivery: Delivery,
+    pub(super) payload_len: usize,
+    pub(super) limit_bytes: usize,
+    /// Whether the end of the message has been looked at.
+    pub(super) ended: bool,
+    pub(super) returned: Returned,
+}

@@ -1,0 +1,117 @@
+//! Whose sign of life is due first (PROTOCOL E5): accepted tasks in a list
+//! through their entries, so that a turn costs the same however many there are.
+
+use std::time::Instant;
+
+use super::Ledger;
+use super::task::{Stage, TaskKey};
+
+/// No entry.
+pub(super) const NONE: u32 = u32::MAX;
+
+/// Links of the list of accepted tasks, by when their next sign of life is due (E5).
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Turn {
+    pub(super) previous: u32,
+    pub(super) next: u32,
+    /// From when the processing interval counts.
+    pub(super) counted_from: Instant,
+    pub(super) linked: bool,
+}
+
+impl<T> Ledger<T> {
+    /// The accepted task whose sign of life is due first, and since when its
+    /// interval counts (E5).
+    #[must_use]
+    pub fn first_turn(&self) -> Option<(TaskKey, Instant)> {
+        let entry = self.entries.get(self.first as usize)?;
+        let key = TaskKey {
+            slot: self.first,
+            generation: entry.generation,
+        };
+        Some((key, entry.turn.counted_from))
+    }
+
+    /// A sign of life has been queued: the next interval counts from now, and
+    /// the task has no turn until the transport has taken this one.
+    pub fn suspend_turn(&mut self, key: TaskKey, now: Instant) {
+        if self.entry(key).is_some_and(|entry| entry.turn.linked) {
+            self.unlink(key.slot);
+            self.entries[key.slot as usize].turn.counted_from = now;
+        }
+    }
+
+    /// The transport has taken the task's last sign of life.
+    pub fn resume_turn(&mut self, key: TaskKey) {
+        let Some(entry) = self.entry(key) else {
+            return;
+        };
+        // Until its response begins, or it is answered as stuck, its task
+        // function's time included (E5).
+        let is_due = match entry.stage {
+            Stage::Receiving { .. }
+            | Stage::Running
+            | Stage::Cooperating { .. }
+            | Stage::Dropping { .. } => entry.accepted,
+            Stage::Responding | Stage::Stuck | Stage::Orphaned => false,
+        };
+        if is_due && !entry.turn.linked {
+            self.link_in_order(key.slot);
+        }
+    }
+
+    /// Links an entry by its own `counted_from`: nearly always at the end.
+    fn link_in_order(&mut self, slot: u32) {
+        let counted_from = self.entries[slot as usize].turn.counted_from;
+        let mut previous = self.last;
+        while let Some(entry) = self.entries.get(previous as usize)
+            && entry.turn.counted_from > counted_from
+        {
+            previous = entry.turn.previous;
+        }
+        let next = match self.entries.get(previous as usize) {
+            Some(entry) => entry.turn.next,
+            None => self.first,
+        };
+        self.entries[slot as usize].turn = Turn {
+            previous,
+            next,
+            counted_from,
+            linked: true,
+        };
+        match self.entries.get_mut(previous as usize) {
+            Some(entry) => entry.turn.next = slot,
+            None => self.first = slot,
+        }
+        match self.entries.get_mut(next as usize) {
+            Some(entry) => entry.turn.previous = slot,
+            None => self.last = slot,
+        }
+    }
+
+    pub(super) fn link_last(&mut self, slot: u32, counted_from: Instant) {
+        self.entries[slot as usize].turn.counted_from = counted_from;
+        self.link_in_order(slot);
+    }
+
+    pub(super) fn unlink(&mut self, slot: u32) {
+        let turn = self.entries[slot as usize].turn;
+        self.entries[slot as usize].turn.linked = false;
+        self.unlink_turn(turn);
+    }
+
+    /// Closes the list over an entry that has left it, or that never was in it.
+    pub(super) fn unlink_turn(&mut self, turn: Turn) {
+        if !turn.linked {
+            return;
+        }
+        match self.entries.get_mut(turn.previous as usize) {
+            Some(entry) => entry.turn.next = turn.next,
+            None => self.first = turn.next,
+        }
+        match self.entries.get_mut(turn.next as usize) {
+            Some(entry) => entry.turn.previous = turn.previous,
+            None => self.last = turn.previous,
+        }
+    }
+}

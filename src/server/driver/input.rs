@@ -1,0 +1,135 @@
+//! A turn's input: bytes to inputs, a batch under one lock (PROTOCOL L12, L13).
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+use tokio::io::ReadBuf;
+
+use super::{BATCH, Budget, Driver, ITEMS, Side, may_take};
+use crate::proto::Input;
+use crate::runtime::Transport;
+use crate::server::session::Ended;
+
+impl<S: Transport> Driver<S> {
+    pub(super) fn input(&mut self, cx: &mut Context<'_>, now: Instant, budget: &mut Budget) {
+        while budget.items < ITEMS {
+            if self.buffer.is_empty() {
+                let read = if budget.is_used_up() {
+                    0
+                } else {
+                    self.read(cx, now)
+                };
+                if read == 0 {
+                    break;
+                }
+                budget.bytes += read;
+            }
+            self.take_batch(now);
+            let taken = self.inputs.len();
+            budget.items += taken;
+            self.act_on_inputs(now);
+            if taken == 0 {
+                break;
+            }
+            // What was begun is polled before more is delivered to it.
+            if self.reading.is_some() {
+                self.poll_reading(cx, now);
+            }
+        }
+    }
+
+    /// One read; how many bytes it brought.
+    fn read(&mut self, cx: &mut Context<'_>, now: Instant) -> usize {
+        if self.has_ended || self.read_side == Side::Waits {
+            return 0;
+        }
+        if !may_take(self.session.drive(|state| state.connection.reading())) {
+            return 0;
+        }
+        let mut into = ReadBuf::new(self.buffer.room());
+        let read = Pin::new(&mut self.transport).poll_read(cx, &mut into);
+        let length = into.filled().len();
+        match read {
+            Poll::Pending => self.read_side = Side::Waits,
+            Poll::Ready(Ok(())) if length == 0 => {
+                self.has_ended = true;
+                self.session
+                    .drive(|state| state.connection.handle_end_of_input(now));
+            }
+            Poll::Ready(Ok(())) => {
+                self.buffer.filled(length);
+                self.session
+                    .drive(|state| state.connection.handle_read(length));
+                return length;
+            }
+            Poll::Ready(Err(error)) => self.transport_failed(&error, now),
+        }
+        0
+    }
+
+    pub(super) fn transport_failed(&mut self, error: &io::Error, now: Instant) {
+        self.has_ended = true;
+        self.unwritten.clear();
+        let words = error.to_string();
+        self.session
+            .drive(|state| state.connection.handle_transport_error(&words, now));
+    }
+
+    /// Commits what ran in place, and takes the next inputs, under one lock.
+    fn take_batch(&mut self, now: Instant) {
+        self.inputs.clear();
+        self.session.take_inputs(
+            &mut self.ended,
+            self.buffer.unread(),
+            &mut self.desk,
+            &mut self.inputs,
+            BATCH,
+            now,
+        );
+    }
+
+    pub(super) fn commit(&mut self, now: Instant) {
+        if !self.ended.is_empty() {
+            self.inputs.clear();
+            let nothing = (&[][..], &mut 0);
+            let (ended, desk, inputs) = (&mut self.ended, &mut self.desk, &mut self.inputs);
+            self.session
+                .take_inputs(ended, nothing, desk, inputs, 0, now);
+        }
+    }
+
+    fn act_on_inputs(&mut self, now: Instant) {
+        let mut inputs = std::mem::take(&mut self.inputs);
+        // What was cancelled in the batch that brought it need not start (T10).
+        let orders = self.session.orders();
+        let was_cancelled = std::mem::replace(&mut self.seen_orders, orders) != orders;
+        for input in &mut inputs {
+            match std::mem::replace(input, Input::Handled) {
+                Input::Whole { key, .. } | Input::Message { key, .. }
+                    if was_cancelled && !self.session.may_start(key) =>
+                {
+                    self.ended.push((key, Ended::Dropped));
+                }
+                Input::Whole {
+                    key,
+                    header,
+                    message,
+                } => {
+                    let payload = message.payload(self.buffer.bytes());
+                    self.start_whole(key, header, payload);
+                }
+                Input::Message {
+                    key,
+                    header,
+                    payload,
+                } => self.start_whole(key, header, payload),
+                Input::Begin { key, header } => self.begin_reading(key, header, now),
+                Input::End { start } => self.end_reading(start),
+                Input::Payload { .. } | Input::Handled => {}
+            }
+        }
+        self.inputs = inputs;
+    }
+}

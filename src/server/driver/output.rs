@@ -1,0 +1,113 @@
+//! A turn's output: one write for all that it answered, and the half-close (PROTOCOL D3).
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Instant;
+
+use bytes::Buf;
+
+use super::{BYTES, Budget, Driver, HalfClose, ITEMS, Side, TURNS};
+use crate::proto::{Flush, Phase};
+use crate::runtime::Transport;
+
+impl<S: Transport> Driver<S> {
+    /// While single runners are under way, a write waits one turn for more.
+    pub(super) fn defers_write(&self) -> bool {
+        !self.deferred
+            && self
+                .session
+                .drive(|state| state.single_runners > 0 && state.connection.has_output())
+    }
+
+    /// A batch that was read at once is answered by one write, even if it takes
+    /// some turns.
+    pub(super) fn gathers(&self, budget: &Budget) -> bool {
+        budget.items >= ITEMS && !self.buffer.is_empty() && self.gathered + 1 < TURNS
+    }
+
+    /// Writes what is queued; how many bytes were taken.
+    pub(super) fn output(&mut self, cx: &mut Context<'_>, now: Instant) -> usize {
+        if self.unwritten.is_empty() {
+            self.session.fetch_output(&mut self.unwritten);
+        }
+        let (mut written, mut failure) = (0, None);
+        while !self.unwritten.is_empty() && written < BYTES {
+            match Pin::new(&mut self.transport).poll_write(cx, &self.unwritten) {
+                Poll::Pending => {
+                    self.write_side = Side::Waits;
+                    break;
+                }
+                Poll::Ready(Ok(0)) => {
+                    failure = Some(io::ErrorKind::WriteZero.into());
+                    break;
+                }
+                Poll::Ready(Ok(length)) => {
+                    self.unwritten.advance(length);
+                    written += length;
+                    self.needs_flush = true;
+                }
+                Poll::Ready(Err(error)) => {
+                    failure = Some(error);
+                    break;
+                }
+            }
+        }
+        // What was taken before a failure was taken (D9).
+        if written > 0 {
+            self.session
+                .drive(|state| state.connection.handle_written(written));
+        }
+        match failure {
+            Some(error) => self.transport_failed(&error, now),
+            None => self.flush(cx, now),
+        }
+        written
+    }
+
+    fn flush(&mut self, cx: &mut Context<'_>, now: Instant) {
+        if !self.needs_flush {
+            return;
+        }
+        let polled = Pin::new(&mut self.transport).poll_flush(cx);
+        self.needs_flush = polled.is_pending();
+        if std::mem::replace(&mut self.flush_pends, self.needs_flush) != self.needs_flush {
+            let flush = if self.needs_flush {
+                Flush::Pending
+            } else {
+                Flush::Done
+            };
+            self.session
+                .drive(|state| state.connection.set_flush(flush));
+        }
+        if let Poll::Ready(Err(error)) = polled {
+            self.transport_failed(&error, now);
+        }
+    }
+
+    /// Lingering begins with a half-close (D3); what was given up is not
+    /// written. Ready when the connection's state may have changed by it.
+    pub(super) fn poll_half_close(
+        &mut self,
+        cx: &mut Context<'_>,
+        phase: Phase,
+        now: Instant,
+    ) -> Poll<()> {
+        if !matches!(phase, Phase::Lingering { .. }) || self.half_close == HalfClose::Done {
+            return Poll::Pending;
+        }
+        if self.half_close == HalfClose::NotYet {
+            self.half_close = HalfClose::UnderWay;
+            self.unwritten.clear();
+        }
+        let closed = ready!(Pin::new(&mut self.transport).poll_shutdown(cx));
+        self.half_close = HalfClose::Done;
+        match closed {
+            Ok(()) => self
+                .session
+                .drive(|state| state.connection.handle_half_closed(now)),
+            Err(error) => self.transport_failed(&error, now),
+        }
+        Poll::Ready(())
+    }
+}

@@ -1,0 +1,170 @@
+//! A turn's tasks: task functions called, run functions polled in place, and
+//! those that pend moved to the executor.
+
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+use bytes::Bytes;
+use futures_util::stream::FuturesUnordered;
+
+use super::Driver;
+use crate::proto::TaskKey;
+use crate::runtime::Transport;
+use crate::server::reading::{ReadingFunction, ReadingStep};
+use crate::server::registration::{Execution, Function, Registered};
+use crate::server::run::{
+    BlockingTask, GROUP, Group, RunningTask, drop_quietly, in_span, poll_in_place,
+    unless_task_panics,
+};
+use crate::server::session::{Ended, Session};
+use crate::server::task::{RunFunction, TaskContext};
+use crate::wire::{ErrorCode, RequestHeader, TaskId};
+
+impl<S: Transport> Driver<S> {
+    fn context(&self, key: TaskKey, header: RequestHeader) -> TaskContext {
+        TaskContext {
+            session: self.session.clone(),
+            key,
+            id: header.id,
+        }
+    }
+
+    pub(super) fn start_whole(&mut self, key: TaskKey, header: RequestHeader, payload: Bytes) {
+        let Some(registered) = self.desk.registered(&self.session, key, header.code) else {
+            return;
+        };
+        let Function::Whole(function) = &registered.registration.function else {
+            return;
+        };
+        let context = self.context(key, header);
+        match unless_task_panics(&self.session, key, || function(context, payload)) {
+            Some(function) => self.start_run((key, header.id), &registered, function),
+            None => self.ended.push((key, Ended::Panicked)),
+        }
+    }
+
+    fn start_run(
+        &mut self,
+        (key, id): (TaskKey, TaskId),
+        registered: &Arc<Registered>,
+        function: RunFunction,
+    ) {
+        let mut function = match function {
+            RunFunction::Future(future) => in_span(&self.session, key, id, future),
+            RunFunction::Blocking(function) => {
+                if self.session.client().server.places.empty.is_full() {
+                    drop_quietly(function);
+                    return self.ended.push((key, Ended::Error(ErrorCode::UNAVAILABLE)));
+                }
+                if let Some(task) = BlockingTask::new(self.session.clone(), (key, id), function) {
+                    let executor = &self.session.client().server.executor;
+                    executor.spawn_blocking(Box::new(move || task.run()));
+                }
+                return;
+            }
+        };
+        let execution = registered.registration.execution;
+        let in_place = match execution {
+            Execution::Spawn => false,
+            Execution::Auto => !registered.is_slow(),
+            Execution::Local => true,
+        };
+        if in_place {
+            let polled = poll_in_place(&self.session, key, &mut function);
+            let clock = &*self.session.client().server.clock;
+            self.stopwatch.polled(registered, clock);
+            if let Poll::Ready(ended) = polled {
+                return self.ended.push((key, ended));
+            }
+        }
+        let task = RunningTask::new(self.session.clone(), key, function);
+        if execution == Execution::Local {
+            self.local.push(task);
+            self.has_new_local = true;
+        } else {
+            self.pending.push((Arc::clone(registered), task));
+        }
+    }
+
+    pub(super) fn begin_reading(&mut self, key: TaskKey, header: RequestHeader, now: Instant) {
+        let Some(registered) = self.desk.registered(&self.session, key, header.code) else {
+            return;
+        };
+        let context = self.context(key, header);
+        let begun = ReadingFunction::begin(registered, context, header);
+        match begun {
+            Some(reading) => drop_quietly(self.reading.replace(reading)),
+            None => {
+                let outcome = crate::proto::ReadOutcome::Panicked;
+                self.session.read_returned(key, outcome, None, now);
+            }
+        }
+    }
+
+    pub(super) fn poll_reading(&mut self, cx: &mut Context<'_>, now: Instant) {
+        let Some(reading) = &mut self.reading else {
+            return;
+        };
+        match reading.poll(&self.session, cx, now) {
+            ReadingStep::Waits => {}
+            ReadingStep::Over => drop_quietly(self.reading.take()),
+            ReadingStep::Starts => self.end_reading(true),
+        }
+    }
+
+    /// The message has ended: what its task function returned is started.
+    pub(super) fn end_reading(&mut self, start: bool) {
+        if !start {
+            return;
+        }
+        let Some(run) = self.reading.take().and_then(ReadingFunction::into_run) else {
+            return;
+        };
+        match run.function {
+            Some(function) => self.start_run((run.key, run.id), &run.registered, function),
+            None => self.ended.push((run.key, Ended::Panicked)),
+        }
+    }
+
+    /// What pended moves to the executor: in groups, or each by itself where
+    /// its code proves slow.
+    pub(super) fn spawn_pending(&mut self) {
+        if self.pending.is_empty() {
+            return;
+        }
+        let executor = Arc::clone(&self.session.client().server.executor);
+        let mut group: Option<(Arc<Registered>, FuturesUnordered<RunningTask>)> = None;
+        let spawn = |session: &Session, registered, members| {
+            let group = Group::new(session.clone(), members, Some(registered));
+            executor.spawn(Box::pin(group));
+        };
+        for (registered, task) in self.pending.drain(..) {
+            let alone =
+                registered.registration.execution == Execution::Spawn || registered.is_slow();
+            if alone {
+                let single = Group::single(self.session.clone(), task, registered);
+                executor.spawn(Box::pin(single));
+                continue;
+            }
+            let task = task.in_group();
+            match &mut group {
+                Some((same, members))
+                    if Arc::ptr_eq(same, &registered) && members.len() < GROUP =>
+                {
+                    members.push(task);
+                }
+                _ => {
+                    let members = FuturesUnordered::new();
+                    members.push(task);
+                    if let Some((registered, full)) = group.replace((registered, members)) {
+                        spawn(&self.session, registered, full);
+                    }
+                }
+            }
+        }
+        if let Some((registered, members)) = group {
+            spawn(&self.session, registered, members);
+        }
+    }
+}

@@ -1,0 +1,294 @@
+//! What a change of the state brings about: orders to run functions and counts
+//! while it is locked; wakers, drops and events once it no longer is (invariant 2).
+
+use std::sync::Arc;
+use std::task::Waker;
+
+use super::for_driver::EVENTS_AHEAD;
+use super::reader::ReaderState;
+use super::record::{RunnerOrder, TaskRecord};
+use super::{Driver, Session, State};
+use crate::canary::{Canary, planted};
+use crate::proto::{Action, Retired, TaskKey, Watching};
+use crate::server::handle::ClientHandle;
+use crate::server::observe::{Event, ObservedTask};
+use crate::server::run::{caught, drop_each, unless_panics};
+use crate::server::task::RunData;
+use crate::sync::atomic::Ordering;
+
+/// What is done once the lock has been released.
+#[derive(Default)]
+pub(super) struct AfterUnlock {
+    pub(super) wakers: Vec<Waker>,
+    retired: Vec<TaskRecord>,
+    pub(super) unwanted: Vec<Unwanted>,
+    /// Limits that were reached, and whether that is worth a warning.
+    limits: Vec<(&'static str, tracing::Level)>,
+    telling: Telling,
+    /// The server's L7 is no longer reached.
+    server_has_room: bool,
+}
+
+/// What a task left behind: its drop is the application's code.
+pub(super) enum Unwanted {
+    RunData(#[expect(dead_code, reason = "only dropped")] RunData),
+    Reader(#[expect(dead_code, reason = "only dropped")] ReaderState),
+    Waker(#[expect(dead_code, reason = "only dropped")] Waker),
+}
+
+/// Who tells the observer: one thread at a time, so that it learns of a
+/// client's events in the order in which they happened.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Telling {
+    #[default]
+    Nobody,
+    /// This thread, once it has released the lock.
+    ThisThread,
+}
+
+impl AfterUnlock {
+    /// Undertakes to tell of what has happened, unless somebody already does.
+    pub(super) fn undertake_telling(&mut self, state: &mut State) {
+        if !state.events.is_empty() && state.telling == Telling::Nobody {
+            state.telling = Telling::ThisThread;
+            self.telling = Telling::ThisThread;
+        }
+    }
+
+    pub(super) fn drop_later(&mut self, unwanted: Option<Unwanted>) {
+        self.unwanted.extend(unwanted);
+    }
+
+    /// Each step is the application's code, and a panic of it must not cost the others theirs.
+    pub(super) fn act(self, session: &Session) {
+        for waker in self.wakers {
+            unless_panics(|| waker.wake());
+        }
+        drop_each(self.retired);
+        drop_each(self.unwanted);
+        for (rule, level) in self.limits {
+            session.log_limit(rule, level);
+        }
+        if self.telling == Telling::ThisThread {
+            session.tell_events();
+        }
+        if self.server_has_room {
+            session.client().server.registry.wake_all();
+        }
+    }
+}
+
+impl Session {
+    pub(super) fn carry_out(&self, state: &mut State, after: &mut AfterUnlock) {
+        for action in state.connection.take_actions() {
+            self.carry_out_one(action, state, after);
+        }
+        for retired in state.connection.take_retired() {
+            self.retire(state, retired, after);
+        }
+        super::notice(&mut state.driver, after);
+    }
+
+    fn carry_out_one(&self, action: Action, state: &mut State, after: &mut AfterUnlock) {
+        match action {
+            Action::Tell(key) => self.order(state, key, RunnerOrder::GoOn, after),
+            Action::Drop(key) => self.order(state, key, RunnerOrder::Drop, after),
+            Action::Orphan(key, drop_at) => {
+                let order = drop_at.map_or(RunnerOrder::GoOn, RunnerOrder::DropAt);
+                self.order(state, key, order, after);
+            }
+            Action::DropReading(key) => {
+                let reader = state.reader.take_if(|reader| reader.is_for(key));
+                after.drop_later(reader.map(Unwanted::Reader));
+                state.for_driver.dropped_readings.push(key);
+            }
+            Action::DropBody(key) => state.for_driver.dropped_bodies.push(key),
+            Action::Cancelled(id, code, cause) => {
+                state.push_event(Event::Cancelled(ObservedTask { id, code }, cause));
+            }
+            Action::Stuck(id, code) => state.push_event(Event::Stuck(ObservedTask { id, code })),
+            Action::Finished(id, code, ending) => {
+                state.push_event(Event::Finished(ObservedTask { id, code }, ending));
+            }
+            Action::Accepted(id, code) => {
+                state.push_event(Event::Accepted(ObservedTask { id, code }));
+            }
+            Action::Started(id, code) => {
+                state.push_event(Event::Started(ObservedTask { id, code }));
+            }
+            Action::LimitReached(rule) => {
+                let level = state.warn_once(rule);
+                after.limits.push((rule, level));
+                state.push_event(Event::LimitReached(rule));
+            }
+        }
+    }
+
+    /// Tells a run function that it is cancelled, and what its wrapper does about it.
+    fn order(&self, state: &mut State, key: TaskKey, order: RunnerOrder, after: &mut AfterUnlock) {
+        let Some(task) = state.connection.task_mut(key) else {
+            return;
+        };
+        let attachments = task.attach();
+        attachments.order = order;
+        attachments.is_told = true;
+        after.wakers.extend(attachments.listeners.drain());
+        match attachments.runner.take() {
+            Some(runner) => after.wakers.push(runner),
+            None => after
+                .wakers
+                .extend(std::mem::take(&mut state.groups).into_values()),
+        }
+        if !planted(Canary::OrderUnseen) {
+            self.0.orders.fetch_add(1, Ordering::Release);
+        }
+    }
+
+    pub(super) fn retire(
+        &self,
+        state: &mut State,
+        mut retired: Retired<TaskRecord>,
+        after: &mut AfterUnlock,
+    ) {
+        let record = &mut retired.task;
+        let attachments = record.attachments.as_mut();
+        let waits = attachments.is_some_and(|some| some.waiting.is_some());
+        if record.has_places {
+            state.spare_places += 1;
+            // A function that no thread has come to yet leaves an empty place in
+            // the executor's queue.
+            if waits {
+                self.client().server.places.empty.force(1);
+            }
+            record.registered.leave();
+            state.held_bytes -= record.held_bytes;
+        }
+        if let Some(ending) = retired.ending
+            && state.connection.watching() == Watching::Requests
+        {
+            let (id, code) = (retired.id, retired.code);
+            state.push_event(Event::Finished(ObservedTask { id, code }, ending));
+        }
+        // Those who wait to be told learn that there is nothing to wait for.
+        if let Some(attachments) = &mut record.attachments {
+            after.wakers.extend(attachments.listeners.drain());
+        }
+        after.retired.push(retired.task);
+    }
+
+    /// Brings the server's counts up to date, once for all that has happened.
+    pub(super) fn count(&self, state: &mut State, after: &mut AfterUnlock) {
+        if state.held_bytes != state.counted_held {
+            let counted = std::mem::replace(&mut state.counted_held, state.held_bytes);
+            let places = &self.client().server.places.held_bytes;
+            places.force(state.held_bytes.saturating_sub(counted));
+            places.release(counted.saturating_sub(state.held_bytes));
+        }
+        if !matches!(state.driver, Driver::Busy(_)) {
+            self.release_spare_places(state);
+        }
+        self.count_unsent(state, after);
+    }
+
+    pub(super) fn release_spare_places(&self, state: &mut State) {
+        let spare = std::mem::take(&mut state.spare_places);
+        if spare > 0 {
+            self.client().server.places.tasks.release(spare);
+        }
+    }
+
+    fn count_unsent(&self, state: &mut State, after: &mut AfterUnlock) {
+        let unsent = state.connection.unsent();
+        let counted = std::mem::replace(&mut state.counted_unsent, unsent);
+        let places = &self.client().server.places.unsent_bytes;
+        if unsent > counted {
+            places.force(unsent - counted);
+        } else if unsent < counted {
+            after.server_has_room = places.release(counted - unsent);
+        }
+    }
+}
+
+impl State {
+    /// Nobody needs to be told who watches nothing.
+    pub(super) fn push_event(&mut self, event: Event) {
+        if !self.observer_is_silent {
+            self.events.push_back(event);
+        }
+    }
+
+    /// What a peer can cause at will is warned of once per connection and cause.
+    pub(super) fn warn_once(&mut self, rule: &'static str) -> tracing::Level {
+        if self.warned.contains(&rule) {
+            return tracing::Level::DEBUG;
+        }
+        self.warned.push(rule);
+        tracing::Level::WARN
+    }
+}
+
+impl Session {
+    /// Tells the observer of all that has happened, until nothing is left.
+    fn tell_events(&self) {
+        let client = ClientHandle::new(self.clone());
+        loop {
+            let (observer, events) = {
+                let mut state = self.lock();
+                if state.events.is_empty() {
+                    state.telling = Telling::Nobody;
+                    return;
+                }
+                (
+                    Arc::clone(&state.observer),
+                    std::mem::take(&mut state.events),
+                )
+            };
+            let was_late = events.len() > EVENTS_AHEAD;
+            for event in events {
+                let is_last = matches!(event, Event::Closed(_));
+                self.ask_observer(|| event.tell(&*observer, &client));
+                if is_last {
+                    self.leave_list();
+                }
+            }
+            // It may have been replaced meanwhile: then this drop is its end.
+            self.ask_observer(|| drop(observer));
+            if was_late {
+                self.wake_driver();
+            }
+        }
+    }
+
+    /// Its end has been told, perhaps by another thread than the connection's:
+    /// who waits for the server's clients finds it told.
+    fn leave_list(&self) {
+        let server = &self.client().server;
+        server.registry.remove_client(self.client().id);
+        server.client_left.notify_waiters();
+    }
+
+    /// Runs an observer's code. Its panics are logged, and once per connection
+    /// as an error: a peer must not fill the log.
+    pub(super) fn ask_observer<R>(&self, code: impl FnOnce() -> R) -> Option<R> {
+        caught(code)
+            .map_err(|panic| {
+                let client = &self.client().endpoints;
+                if std::mem::replace(&mut self.lock().observer_has_panicked, true) {
+                    tracing::debug!(%client, %panic, "the observer panicked");
+                } else {
+                    tracing::error!(%client, %panic, "the observer panicked");
+                }
+            })
+            .ok()
+    }
+
+    fn log_limit(&self, rule: &'static str, level: tracing::Level) {
+        let client = &self.client().endpoints;
+        let limit = crate::proto::limit_words(rule);
+        if level == tracing::Level::WARN {
+            tracing::warn!(parent: &self.span(), %client, rule, limit, "limit reached");
+        } else {
+            tracing::debug!(parent: &self.span(), %client, rule, limit, "limit reached");
+        }
+    }
+}

@@ -1,0 +1,213 @@
+//! The driver's side of a session: turns, inputs, task functions, output.
+
+use std::sync::Arc;
+use std::task::Waker;
+use std::time::Instant;
+
+use bytes::BytesMut;
+
+use super::effects::{AfterUnlock, Unwanted};
+use super::reader::ReaderState;
+use super::{Driver, Ended, Noticed, Session, State, notice};
+use crate::proto::{ConnectionReport, Input, Phase, ReadOutcome, Reading, TaskKey, Watching};
+use crate::server::admission::Desk;
+use crate::server::response::Body;
+use crate::server::run::drop_each;
+use crate::server::task::RunData;
+
+/// So many events may wait for an observer that is slow; then its connection
+/// pauses as it does at L7, or they would grow without a bound.
+pub(super) const EVENTS_AHEAD: usize = 4096;
+
+/// What the driver finds in the state at the start of a turn.
+#[derive(Default)]
+pub(crate) struct ForDriver {
+    pub(crate) new_bodies: Vec<(TaskKey, Box<dyn Body>)>,
+    pub(crate) dropped_bodies: Vec<TaskKey>,
+    /// Tasks whose task function must not go on.
+    pub(crate) dropped_readings: Vec<TaskKey>,
+}
+
+/// What the driver looks at before it decides whether to go on.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct TurnEnd {
+    pub(crate) phase: Phase,
+    pub(crate) next_deadline: Option<Instant>,
+    pub(crate) reading: Reading,
+    pub(crate) has_output: bool,
+    pub(crate) is_idle: bool,
+}
+
+impl Session {
+    /// The start of a turn: what has come for the driver; `None`: the
+    /// connection is over.
+    pub(crate) fn begin_turn(&self) -> Option<ForDriver> {
+        let observer = self.drive(|state| {
+            state.driver = Driver::Busy(Noticed::Nothing);
+            // Behind the line above: who ends this state notices the driver.
+            let server_full = self.client().server.places.unsent_bytes.is_full();
+            let observer_is_late = state.events.len() > EVENTS_AHEAD;
+            state
+                .connection
+                .set_server_full(server_full || observer_is_late);
+            (!state.observer_is_silent).then(|| Arc::clone(&state.observer))
+        });
+        if let Some(observer) = observer {
+            // Asked once a turn, and outside the lock.
+            let watching = match self.ask_observer(|| observer.wants_task_events()) {
+                Some(true) => Watching::Requests,
+                Some(false) | None => Watching::Nothing,
+            };
+            self.drive(|state| state.connection.watch(watching));
+        }
+        self.drive(|state| {
+            let is_over = state.connection.phase() == Phase::Closed;
+            (!is_over).then(|| std::mem::take(&mut state.for_driver))
+        })
+    }
+
+    /// What was noticed for the driver since the turn began.
+    pub(crate) fn take_for_driver(&self) -> ForDriver {
+        self.drive(|state| std::mem::take(&mut state.for_driver))
+    }
+
+    /// Commits the results of what ran in place, then looks at up to `most`
+    /// inputs: whether that was all that there is in the buffer.
+    pub(crate) fn take_inputs(
+        &self,
+        ended: &mut Vec<(TaskKey, Ended)>,
+        unread: (&[u8], &mut usize),
+        desk: &mut Desk,
+        inputs: &mut Vec<Input>,
+        most: usize,
+        now: Instant,
+    ) {
+        self.with(|state, after| {
+            for (key, ended) in ended.iter_mut() {
+                self.finish(state, *key, ended, || now, after);
+            }
+            let (buffer, at) = unread;
+            desk.spare_places = std::mem::take(&mut state.spare_places);
+            while inputs.len() < most {
+                desk.uncounted_held_bytes = state.held_bytes.saturating_sub(state.counted_held);
+                match state.connection.handle_input(buffer, at, desk, now) {
+                    Some(input) => self.sort_input(state, input, inputs, after),
+                    None => break,
+                }
+            }
+            state.spare_places += std::mem::take(&mut desk.spare_places);
+        });
+        drop_each(ended.drain(..));
+    }
+
+    fn sort_input(
+        &self,
+        state: &mut State,
+        input: Input,
+        inputs: &mut Vec<Input>,
+        after: &mut AfterUnlock,
+    ) {
+        match &input {
+            Input::Begin { key, .. } => state.reader = Some(ReaderState::new(*key)),
+            Input::Payload { payload } => {
+                let ended = state.connection.message_has_ended();
+                if let Some(reader) = &mut state.reader {
+                    after.wakers.extend(reader.push(payload.clone(), ended));
+                }
+                return inputs.push(Input::Handled);
+            }
+            Input::End { .. } => {
+                if let Some(reader) = &mut state.reader {
+                    after.wakers.extend(reader.end());
+                }
+            }
+            Input::Whole { key, message, .. } => state.hold(*key, message.payload_len),
+            Input::Message { key, payload, .. } => state.hold(*key, payload.len()),
+            Input::Handled => {}
+        }
+        inputs.push(input);
+    }
+
+    /// The task function has returned: whether its run function starts now.
+    pub(crate) fn read_returned(
+        &self,
+        key: TaskKey,
+        outcome: ReadOutcome,
+        run_data: Option<RunData>,
+        now: Instant,
+    ) -> bool {
+        self.with(|state, after| {
+            let reader = state.reader.take_if(|reader| reader.is_for(key));
+            after.drop_later(reader.map(Unwanted::Reader));
+            match state.connection.task_mut(key) {
+                Some(task) if run_data.is_some() => task.attach().run_data = run_data,
+                _ => after.drop_later(run_data.map(Unwanted::RunData)),
+            }
+            state.connection.read_returned(key, outcome, now)
+        })
+    }
+
+    /// The end of a turn. `Some(waker)`: parks, unless something was noticed
+    /// meanwhile. Returns what the driver looks at before it decides.
+    pub(crate) fn end_turn(&self, now: Instant) -> TurnEnd {
+        self.drive(|state| {
+            let (asked, waiting) = match &mut state.reader {
+                Some(reader) => reader.take_progress(),
+                None => (false, false),
+            };
+            state.connection.reader_progress(asked, waiting, now);
+            state.connection.handle_timeout(now);
+            self.release_spare_places(state);
+            TurnEnd {
+                phase: state.connection.phase(),
+                next_deadline: state.connection.next_deadline(),
+                reading: state.connection.reading(),
+                has_output: state.connection.has_output(),
+                is_idle: state.connection.is_idle(),
+            }
+        })
+    }
+
+    /// Parks the driver unless something was noticed since its turn began.
+    pub(crate) fn park(&self, waker: &Waker) -> bool {
+        let mut state = self.lock();
+        if matches!(state.driver, Driver::Busy(Noticed::Something)) {
+            return false;
+        }
+        state.driver = Driver::Parked(waker.clone());
+        true
+    }
+
+    /// The connection is over: nobody wakes its driver any more.
+    pub(crate) fn leave(&self) -> ConnectionReport {
+        self.drive(|state| {
+            state.driver = Driver::Gone;
+            state.connection.settle();
+            state.connection.report()
+        })
+    }
+
+    /// Moves output out. The places of those whom it answers are free from now on.
+    pub(crate) fn fetch_output(&self, into: &mut BytesMut) {
+        let mut state = self.lock();
+        self.release_spare_places(&mut state);
+        state.connection.poll_output(into);
+    }
+
+    /// Wakes the driver, whatever it is doing.
+    pub(crate) fn wake_driver(&self) {
+        self.with(|state, after| notice(&mut state.driver, after));
+    }
+}
+
+impl State {
+    /// A whole message was handed over: it counts in the server's L16.
+    fn hold(&mut self, key: TaskKey, bytes: usize) {
+        if bytes > 0
+            && let Some(task) = self.connection.task_mut(key)
+        {
+            task.held_bytes = bytes;
+            self.held_bytes += bytes;
+        }
+    }
+}

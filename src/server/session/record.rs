@@ -1,0 +1,76 @@
+//! What the server keeps for a task, and what its run function is told through it.
+
+use std::sync::Arc;
+use std::task::Waker;
+use std::time::Instant;
+
+use slab::Slab;
+
+use crate::server::registration::Registered;
+use crate::server::response::Response;
+use crate::server::task::{BlockingFunction, RunData};
+
+/// What the server keeps for a task.
+pub(crate) struct TaskRecord {
+    pub(crate) registered: Arc<Registered>,
+    /// Whether it holds the server's places.
+    pub(crate) has_places: bool,
+    /// Message bytes that it holds of the server's L16.
+    pub(super) held_bytes: usize,
+    /// Few tasks need any of these.
+    pub(super) attachments: Option<Box<Attachments>>,
+}
+
+#[derive(Default)]
+pub(super) struct Attachments {
+    pub(super) run_data: Option<RunData>,
+    /// The task's tracing span, once somebody has asked for it; counted here,
+    /// for a span's own clone is the subscriber's code.
+    pub(super) span: Option<Arc<tracing::Span>>,
+    /// The run function's waker, once it is on an executor.
+    pub(super) runner: Option<Waker>,
+    pub(super) order: RunnerOrder,
+    pub(super) is_told: bool,
+    /// Those who wait to be told.
+    pub(super) listeners: Slab<Waker>,
+    /// A blocking function that waits for a thread: here a cancel can drop it.
+    pub(super) waiting: Option<BlockingFunction>,
+}
+
+impl TaskRecord {
+    pub(crate) fn new(registered: Arc<Registered>) -> Self {
+        Self {
+            registered,
+            has_places: false,
+            held_bytes: 0,
+            attachments: None,
+        }
+    }
+
+    pub(super) fn attach(&mut self) -> &mut Attachments {
+        self.attachments.get_or_insert_default()
+    }
+}
+
+/// What a run function's wrapper has to do.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum RunnerOrder {
+    /// Go on.
+    #[default]
+    GoOn,
+    /// Drop the function.
+    Drop,
+    /// Its connection has ended: drop it then, by its own timer.
+    DropAt(Instant),
+}
+
+/// How a run function ended.
+pub(crate) enum Ended {
+    Response(Response),
+    /// An error with a code.
+    Error(crate::wire::ErrorCode),
+    /// An error without one, in its own words.
+    Fatal(Box<str>),
+    Panicked,
+    Dropped,
+}
