@@ -1,5 +1,7 @@
 //! `proto::Ledger` against its model, after every step.
 
+use std::collections::BTreeSet;
+
 use asyncserver::proto;
 use asyncserver::wire::{TaskCode, TaskId};
 use oracle::model::ledger::{
@@ -42,6 +44,8 @@ enum Op {
     BeginResponse(usize),
     EndBody(usize),
     SayProcessing,
+    /// The transport takes the sign of life of the task that came first.
+    SentProcessing,
     Orphan(usize),
     OrphanAll,
     Shrink,
@@ -116,6 +120,7 @@ fn ops(weights: [u32; 6]) -> impl Strategy<Value = Op> {
         (body, task().prop_map(Op::BeginResponse).boxed()),
         (body, task().prop_map(Op::EndBody).boxed()),
         (2, Just(Op::SayProcessing).boxed()),
+        (1, Just(Op::SentProcessing).boxed()),
         (orphan, task().prop_map(Op::Orphan).boxed()),
         (orphan / 2, Just(Op::OrphanAll).boxed()),
         (1, Just(Op::Shrink).boxed()),
@@ -157,6 +162,8 @@ fn ledger_keeps_tasks_as_section_6_says() {
             "orphan had not started",
             "orphan returns",
             "sign of life due",
+            "sign of life taken",
+            "sign of life taken too late",
         ],
     };
     let weight = || prop_oneof![Just(0_u32), Just(4), Just(12)];
@@ -176,6 +183,8 @@ struct Pair {
     library: proto::Ledger<usize>,
     /// The library's keys, by number.
     keys: Vec<proto::TaskKey>,
+    /// Tasks whose sign of life is unsent.
+    unsent: BTreeSet<usize>,
 }
 
 fn policy(policy: Policy) -> proto::Policy {
@@ -232,6 +241,7 @@ fn check(ops: &Vec<Op>, run: &mut Run) -> Compared {
         model: Ledger::default(),
         library: proto::Ledger::new(),
         keys: Vec::new(),
+        unsent: BTreeSet::new(),
     };
     for op in ops {
         pair.apply(op, run)?;
@@ -295,10 +305,29 @@ impl Pair {
                 return Ok(());
             }
             Op::SayProcessing => {
-                if let Some((number, _)) = self.model.first_turn() {
+                let unsent = &self.unsent;
+                let first = self.model.first_turn(|number| unsent.contains(&number));
+                if let Some((number, _)) = first {
                     run.reach("sign of life due");
                     self.model.restart_turn(number, self.now);
-                    self.library.restart_turn(self.keys[number], at);
+                    self.library.suspend_turn(self.keys[number], at);
+                    self.unsent.insert(number);
+                }
+                return Ok(());
+            }
+            Op::SentProcessing => {
+                if let Some(number) = self.unsent.pop_first() {
+                    let has_turn = self
+                        .model
+                        .task(number)
+                        .is_some_and(|task| task.counted_from.is_some());
+                    run.reach(if has_turn {
+                        "sign of life taken"
+                    } else {
+                        "sign of life taken too late"
+                    });
+                    self.model.requeue_turn(number);
+                    self.library.resume_turn(self.keys[number]);
                 }
                 return Ok(());
             }
@@ -548,7 +577,7 @@ impl Pair {
         same("next alarm", &model.next_alarm(), &next)?;
         let turn = library.first_turn();
         let turn = turn.map(|(key, since)| (key, self.clock.nanos(since)));
-        let ours = model.first_turn();
+        let ours = model.first_turn(|number| self.unsent.contains(&number));
         let ours = ours.map(|(number, since)| (self.keys[number], since));
         same("E5: first turn", &ours, &turn)?;
         let ours: Vec<_> = model

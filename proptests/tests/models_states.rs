@@ -7,7 +7,7 @@ use asyncserver::proto;
 use asyncserver::wire::{ByteOrder, ErrorCode, TaskCode, TaskId};
 use bytes::BytesMut;
 use oracle::model::disconnect::{Disconnect, Phase, Reason};
-use oracle::model::outbox::{Answer, Outbox};
+use oracle::model::outbox::{Answer, Outbox, Taken};
 use oracle::model::pace::{Credit, Pace, Reached};
 use oracle::model::suite::{self, Compared, Run, Suite, same};
 use oracle::model::time::{Clock, Jump, NEVER, Nanos, SECOND, duration, jumps, lengths};
@@ -25,6 +25,7 @@ enum End {
     Fail { is_client_gone: bool },
     AllWritten { linger: Nanos },
     ClientDone,
+    HalfClosed,
     Close,
     TransportError,
 }
@@ -39,6 +40,7 @@ fn ends() -> impl Strategy<Value = End> {
         2 => any::<bool>().prop_map(|is_client_gone| End::Fail { is_client_gone }),
         2 => lengths().prop_map(|linger| End::AllWritten { linger }),
         1 => Just(End::ClientDone),
+        2 => Just(End::HalfClosed),
         1 => Just(End::Close),
         1 => Just(End::TransportError),
     ]
@@ -72,7 +74,8 @@ fn disconnect_does_what_section_8_says() {
             "at the deadline",
             "linger over",
             "linger without an end",
-            "end of stream before Lingering",
+            "half-closed behind the client's end",
+            "end of stream before the half-close",
             "end of stream in Lingering",
             "error in Draining",
             "error in Lingering",
@@ -137,8 +140,12 @@ fn check_ends(ops: &Vec<End>, run: &mut Run) -> Compared {
                 library.start_lingering(duration(*linger), clock.at(now));
                 let endless = matches!(model.phase, Phase::Lingering { until: None });
                 run.reach_if(endless, "linger without an end");
-                let left = before == Phase::Draining && model.phase == Phase::Closed;
-                run.reach_if(left, "end of stream before Lingering");
+            }
+            End::HalfClosed => {
+                model.half_closed();
+                library.handle_half_closed();
+                let left = before != model.phase;
+                run.reach_if(left, "half-closed behind the client's end");
             }
             // In Open it is judged before it comes here.
             End::ClientDone if before == Phase::Open => {}
@@ -147,6 +154,8 @@ fn check_ends(ops: &Vec<End>, run: &mut Run) -> Compared {
                 library.handle_end_of_input();
                 let lingers = matches!(before, Phase::Lingering { .. });
                 run.reach_if(lingers, "end of stream in Lingering");
+                let waits = lingers && before == model.phase;
+                run.reach_if(waits, "end of stream before the half-close");
             }
             End::Close => {
                 model.close(Reason::Aborted);
@@ -486,6 +495,7 @@ enum Put {
     Error {
         id: u32,
         error_code: u8,
+        sent: u8,
     },
     Goodbye(u32),
     Processing(u32),
@@ -493,6 +503,7 @@ enum Put {
     Body(usize),
     EndBody,
     Break,
+    Close,
     Abandon,
     Fetch,
     /// So many hundredths of what was fetched; 0: one byte.
@@ -506,13 +517,15 @@ fn puts() -> impl Strategy<Value = Put> {
     let error_code = prop_oneof![Just(255_u8), Just(253), 0..3_u8];
     prop_oneof![
         3 => (id.clone(), length.clone()).prop_map(|(id, length)| Put::Ok { id, length }),
-        3 => (id.clone(), error_code).prop_map(|(id, error_code)| Put::Error { id, error_code }),
+        3 => (id.clone(), error_code, any::<u8>())
+            .prop_map(|(id, error_code, sent)| Put::Error { id, error_code, sent }),
         1 => any::<u32>().prop_map(Put::Goodbye),
         3 => id.clone().prop_map(Put::Processing),
         3 => id.prop_map(Put::Begin),
         4 => length.prop_map(Put::Body),
         2 => Just(Put::EndBody),
         1 => Just(Put::Break),
+        1 => Just(Put::Close),
         1 => Just(Put::Abandon),
         6 => Just(Put::Fetch),
         6 => (0..=100_usize).prop_map(Put::Taken),
@@ -531,7 +544,10 @@ fn outbox_sends_whole_responses_in_order() {
             "broken with answers behind",
             "broken",
             "abandoned inside a response",
-            "a second sign of life is not queued",
+            "a second sign of life is queued",
+            "closed with bytes fetched",
+            "answered behind the end",
+            "sign of life taken",
             "all taken",
             "answered OK",
             "answered Error",
@@ -550,8 +566,9 @@ fn check_puts((is_little, puts): &(bool, Vec<Put>), run: &mut Run) -> Compared {
         ByteOrder::Big
     };
     let (mut model, mut library) = (Outbox::new(order), proto::Outbox::new(order));
-    let mut keys = proto::Ledger::new();
-    let mut is_broken = false;
+    let mut ledger = proto::Ledger::new();
+    let tasks = [0, 1, 2].map(|id| key(&mut ledger, id));
+    let (mut is_broken, mut is_closed) = (false, false);
     for put in puts {
         let code = TaskCode(9);
         let before = model.unsent();
@@ -562,7 +579,8 @@ fn check_puts((is_little, puts): &(bool, Vec<Put>), run: &mut Run) -> Compared {
             | Put::Goodbye(_)
             | Put::Processing(_)
             | Put::Begin(_)
-                if is_broken => {}
+                if is_broken || is_closed => {}
+            Put::Body(_) | Put::EndBody | Put::Break if is_closed => {}
             Put::Ok { id, length } => {
                 let payload: Vec<u8> = (0..*length).map(|at| at as u8).collect();
                 model.push_ok(*id, 9, &payload);
@@ -570,24 +588,29 @@ fn check_puts((is_little, puts): &(bool, Vec<Put>), run: &mut Run) -> Compared {
                 let waits = model.id_under_way().is_some();
                 run.reach_if(waits, "a response waits behind a body");
             }
-            Put::Error { id, error_code } => {
-                model.push_error(*id, 9, *error_code);
-                library.push_error(TaskId(*id), code, ErrorCode(*error_code));
+            Put::Error {
+                id,
+                error_code,
+                sent,
+            } => {
+                model.push_own_error(*id, 9, *error_code, *sent);
+                let (error, sent) = (ErrorCode(*error_code), ErrorCode(*sent));
+                library.push_own_error(TaskId(*id), code, error, sent);
             }
             Put::Goodbye(accepted) => {
                 model.push_goodbye(*accepted);
                 library.push_goodbye(*accepted);
             }
             Put::Processing(id) => {
+                let again = model.has_processing_of(*id as usize);
+                run.reach_if(again, "a second sign of life is queued");
                 model.push_processing(*id, 9, *id as usize);
-                library.push_processing(TaskId(*id), code);
-                let unchanged = before == model.unsent();
-                run.reach_if(unchanged, "a second sign of life is not queued");
+                library.push_processing(tasks[*id as usize], TaskId(*id), code);
             }
             // N8: one at a time.
             Put::Begin(_) if model.id_under_way().is_some() => {}
             Put::Begin(id) => {
-                let key = key(&mut keys, *id);
+                let key = tasks[*id as usize];
                 model.begin_body(*id, 9);
                 library.begin_body(key, TaskId(*id), code);
                 same("under way", &Some(key), &library.under_way())?;
@@ -614,6 +637,12 @@ fn check_puts((is_little, puts): &(bool, Vec<Put>), run: &mut Run) -> Compared {
                     &named(library.break_under_way()),
                 )?;
             }
+            Put::Close => {
+                run.reach_if(model.fetched > 0, "closed with bytes fetched");
+                let lost = model.close();
+                same("D5: lost for certain", &lost, &named(library.close()))?;
+                is_closed = true;
+            }
             Put::Abandon => {
                 run.reach_if(model.unsent() > 0, "abandoned inside a response");
                 let lost = model.abandon();
@@ -631,10 +660,19 @@ fn check_puts((is_little, puts): &(bool, Vec<Put>), run: &mut Run) -> Compared {
                 let most = model.fetched;
                 let bytes = (most * hundredths / 100).max(1).min(most);
                 let mut theirs = Vec::new();
-                library.taken(bytes, |terminal| theirs.push(answer(terminal)));
-                let answered = model.taken(bytes);
-                same("D9: answered", &answered, &theirs)?;
-                reach_taken(&model, &answered, bytes, run);
+                library.taken(bytes, |whole| {
+                    theirs.push(match whole {
+                        proto::Taken::Answer(terminal) => Taken::Answer(answer(terminal)),
+                        proto::Taken::Processing(key) => {
+                            let number = tasks.iter().position(|task| *task == key);
+                            Taken::Processing(number.unwrap_or(usize::MAX))
+                        }
+                    });
+                });
+                let taken = model.taken(bytes);
+                same("D9, E5: what was taken", &taken, &theirs)?;
+                run.reach_if(is_closed && !taken.is_empty(), "answered behind the end");
+                reach_taken(&model, &taken, bytes, run);
             }
             Put::Shrink => library.shrink(),
         }
@@ -642,37 +680,38 @@ fn check_puts((is_little, puts): &(bool, Vec<Put>), run: &mut Run) -> Compared {
         same("L7: unsent", &model.unsent(), &library.unsent())?;
         same("has output", &model.has_output(), &library.has_output())?;
         same("is empty", &model.is_empty(), &library.is_empty())?;
+        same("L3: writable", &model.writable(), &library.writable())?;
+        let unanswered = library.unanswered().collect();
+        same("D9", &model.unanswered(), &named(unanswered))?;
         let is_under_way = library.under_way().is_some();
         same("under way", &model.id_under_way().is_some(), &is_under_way)?;
     }
     Ok(())
 }
 
-fn reach_taken(model: &Outbox, answered: &[Answer], bytes: usize, run: &mut Run) {
+fn reach_taken(model: &Outbox, taken: &[Taken], bytes: usize, run: &mut Run) {
     run.reach_if(bytes > 0 && model.is_empty(), "all taken");
     run.reach_if(
-        bytes > 0 && answered.is_empty() && model.unsent() > 0,
+        bytes > 0 && taken.is_empty() && model.unsent() > 0,
         "part of a response taken",
     );
-    for answer in answered {
-        run.reach(match answer {
-            Answer::Ok => "answered OK",
-            Answer::Error => "answered Error",
-            Answer::Cancelled => "answered CANCELLED",
+    for whole in taken {
+        run.reach(match whole {
+            Taken::Answer(Answer::Ok) => "answered OK",
+            Taken::Answer(Answer::Error) => "answered Error",
+            Taken::Answer(Answer::Cancelled) => "answered CANCELLED",
+            Taken::Processing(_) => "sign of life taken",
         });
     }
 }
 
-fn key(keys: &mut proto::Ledger<()>, id: u32) -> proto::TaskKey {
-    if let Some(key) = keys.find(TaskId(id)) {
-        keys.remove(key);
-    }
+fn key(ledger: &mut proto::Ledger<()>, id: u32) -> proto::TaskKey {
     let policy = proto::Policy {
         on_cancel: proto::OnCancel::Drop,
         kind: proto::FunctionKind::Async,
         run_limit: None,
     };
-    keys.begin(TaskId(id), TaskCode(9), policy, (), Clock::default().at(0))
+    ledger.begin(TaskId(id), TaskCode(9), policy, (), Clock::default().at(0))
 }
 
 fn named(lost: Vec<(TaskId, TaskCode)>) -> Vec<(u32, u8)> {

@@ -37,6 +37,12 @@ pub enum Reason {
         id: u32,
         code: u8,
     },
+    /// N9: the application closes the connection instead of this error.
+    Unanswered {
+        id: u32,
+        code: u8,
+        error: u8,
+    },
     Body {
         id: u32,
         code: u8,
@@ -85,6 +91,11 @@ impl From<&EndReason> for Reason {
                 id: id.0,
                 code: code.0,
             },
+            EndReason::Unanswered { id, code, error } => Self::Unanswered {
+                id: id.0,
+                code: code.0,
+                error: error.0,
+            },
             EndReason::Body { id, code, .. } => Self::Body {
                 id: id.0,
                 code: code.0,
@@ -120,6 +131,8 @@ pub struct Disconnect {
     deadlines: Vec<Nanos>,
     /// Whether the client's end of stream has come, Open being left.
     client_is_done: bool,
+    /// Whether the server's own half-close is done (D3).
+    server_is_done: bool,
 }
 
 impl Default for Disconnect {
@@ -130,6 +143,7 @@ impl Default for Disconnect {
             deadline_reached: false,
             deadlines: Vec::new(),
             client_is_done: false,
+            server_is_done: false,
         }
     }
 }
@@ -189,18 +203,25 @@ impl Disconnect {
             self.phase = Phase::Lingering {
                 until: later(now, linger),
             };
-            self.leave_if_client_is_done();
         }
+    }
+
+    /// D3: the server's side is closed; before that an end of stream does not
+    /// end Lingering, or bytes might stay with a transport that buffers.
+    pub fn half_closed(&mut self) {
+        self.server_is_done = true;
+        self.leave_if_both_are_done();
     }
 
     /// The client's end of stream, Open having been left (D7).
     pub fn end_of_input(&mut self) {
         self.client_is_done = true;
-        self.leave_if_client_is_done();
+        self.leave_if_both_are_done();
     }
 
-    fn leave_if_client_is_done(&mut self) {
-        if self.client_is_done && matches!(self.phase, Phase::Lingering { .. }) {
+    fn leave_if_both_are_done(&mut self) {
+        let both = self.client_is_done && self.server_is_done;
+        if both && matches!(self.phase, Phase::Lingering { .. }) {
             self.phase = Phase::Closed;
         }
     }

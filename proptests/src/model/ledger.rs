@@ -402,14 +402,22 @@ impl Ledger {
         Some(self.tasks.remove(at))
     }
 
-    /// E5: the task whose sign of life is due first, and since when that counts.
+    /// E5: the task whose sign of life is due first, of those that none is
+    /// unsent of, and since when that counts.
     #[must_use]
-    pub fn first_turn(&self) -> Option<(usize, Nanos)> {
+    pub fn first_turn(&self, is_unsent: impl Fn(usize) -> bool) -> Option<(usize, Nanos)> {
         let turns = self.tasks.iter().filter_map(|task| {
             let (since, turn) = task.counted_from?;
-            Some((since, turn, task.number))
+            (!is_unsent(task.number)).then_some((since, turn, task.number))
         });
         turns.min().map(|(since, _, number)| (number, since))
+    }
+
+    /// *Choice*: of what is due at one instant, it comes last from now on.
+    pub fn requeue_turn(&mut self, number: usize) {
+        if let Some((since, _)) = self.task(number).and_then(|task| task.counted_from) {
+            self.restart_turn(number, since);
+        }
     }
 
     /// E5: then from the last one queued.

@@ -24,6 +24,15 @@ pub enum Kind {
     Processing(usize),
 }
 
+/// What the transport has taken wholly.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Taken {
+    /// The answer of a request.
+    Answer(Answer),
+    /// A sign of life of the task with this number.
+    Processing(usize),
+}
+
 /// A response in the queue.
 #[derive(Clone, Debug)]
 pub struct Response {
@@ -47,6 +56,8 @@ pub struct Outbox {
     queue: Vec<Response>,
     /// Bytes fetched and not taken.
     pub fetched: usize,
+    /// Whether nothing more is fetched.
+    is_closed: bool,
 }
 
 impl Outbox {
@@ -57,6 +68,7 @@ impl Outbox {
             order,
             queue: Vec::new(),
             fetched: 0,
+            is_closed: false,
         }
     }
 
@@ -74,6 +86,9 @@ impl Outbox {
     /// L7: bytes queued that the transport has not taken.
     #[must_use]
     pub fn unsent(&self) -> usize {
+        if self.is_closed {
+            return self.fetched;
+        }
         let left = |response: &Response| response.bytes.len() - response.taken;
         self.queue.iter().map(left).sum()
     }
@@ -84,11 +99,22 @@ impl Outbox {
         self.unsent() == 0 && self.under_way().is_none()
     }
 
-    /// Bytes that may go to the wire: N8, nothing behind a response that is not whole.
-    fn sendable(&self) -> Vec<u8> {
+    /// What may go to the wire: N8, nothing behind a response that is not whole.
+    fn sendable(&self) -> impl Iterator<Item = &[u8]> {
         let end = self.under_way().map_or(self.queue.len(), |at| at + 1);
-        let left = |response: &Response| response.bytes[response.taken..].to_vec();
-        self.queue[..end].iter().flat_map(left).collect()
+        let left = |response: &'_ Response| response.taken..response.bytes.len();
+        self.queue[..end]
+            .iter()
+            .map(move |response| &response.bytes[left(response)])
+    }
+
+    /// Bytes that nothing but the transport holds up.
+    #[must_use]
+    pub fn writable(&self) -> usize {
+        if self.is_closed {
+            return self.fetched;
+        }
+        self.sendable().map(<[u8]>::len).sum()
     }
 
     /// Whether an answer for this id is queued.
@@ -115,12 +141,16 @@ impl Outbox {
     /// Whether there is something to fetch.
     #[must_use]
     pub fn has_output(&self) -> bool {
-        self.sendable().len() > self.fetched
+        self.writable() > self.fetched
     }
 
     /// What has become sendable since the last call.
     pub fn fetch(&mut self) -> Vec<u8> {
-        let bytes = self.sendable().split_off(self.fetched);
+        if self.is_closed {
+            return Vec::new();
+        }
+        let bytes = self.sendable().flatten().skip(self.fetched);
+        let bytes: Vec<u8> = bytes.copied().collect();
         self.fetched += bytes.len();
         bytes
     }
@@ -144,9 +174,14 @@ impl Outbox {
 
     /// T8.
     pub fn push_error(&mut self, id: u32, code: u8, error_code: u8) {
-        let bytes = codec::error(self.order, id, error_code);
-        // D9 counts `Error CANCELLED` apart.
-        let answer = if error_code == 255 {
+        self.push_own_error(id, code, error_code, error_code);
+    }
+
+    /// N9: one of the library's errors, and what is sent for it.
+    pub fn push_own_error(&mut self, id: u32, code: u8, error: u8, sent: u8) {
+        let bytes = codec::error(self.order, id, sent);
+        // D9 counts `Error CANCELLED` apart, whatever is sent for it.
+        let answer = if error == 255 {
             Answer::Cancelled
         } else {
             Answer::Error
@@ -160,16 +195,20 @@ impl Outbox {
         self.push(0, 0, Kind::Goodbye, bytes);
     }
 
-    /// E5: at most one per task is unsent.
+    /// E5.
     pub fn push_processing(&mut self, id: u32, code: u8, task: usize) {
-        let same = |response: &Response| response.kind == Kind::Processing(task);
-        if !self.queue.iter().any(same) {
-            let bytes = codec::processing(self.order, id);
-            self.push(id, code, Kind::Processing(task), bytes);
-        }
+        let bytes = codec::processing(self.order, id);
+        self.push(id, code, Kind::Processing(task), bytes);
     }
 
-    /// Whether a sign of life of another task with this id is unsent.
+    /// E5: whether a sign of life of this task is unsent.
+    #[must_use]
+    pub fn has_processing_of(&self, task: usize) -> bool {
+        let is_it = |response: &Response| response.kind == Kind::Processing(task);
+        self.queue.iter().any(is_it)
+    }
+
+    /// Whether a sign of life of an ended task with this id is unsent.
     #[must_use]
     pub fn has_processing_of_another(&self, id: u32, task: usize) -> bool {
         self.queue.iter().any(|response| match response.kind {
@@ -224,6 +263,23 @@ impl Outbox {
         answers(&behind)
     }
 
+    /// D5: nothing more is fetched; what was, the transport may still take. The
+    /// requests whose answers are lost for certain.
+    pub fn close(&mut self) -> Vec<(u32, u8)> {
+        let lost = self.break_under_way();
+        self.is_closed = true;
+        lost
+    }
+
+    /// D9: the requests that would count as interrupted if the transport took
+    /// nothing more. *Choice*: those behind a body that is under way are not
+    /// named before it is whole or broken.
+    #[must_use]
+    pub fn unanswered(&self) -> Vec<(u32, u8)> {
+        let end = self.under_way().unwrap_or(self.queue.len());
+        answers(&self.queue[..end])
+    }
+
     /// All is given up that the transport has not taken: the requests whose
     /// answers are lost (D9: answered once their last byte was taken).
     pub fn abandon(&mut self) -> Vec<(u32, u8)> {
@@ -236,10 +292,10 @@ impl Outbox {
         answers(&whole)
     }
 
-    /// The transport took bytes: what was answered by that.
-    pub fn taken(&mut self, mut bytes: usize) -> Vec<Answer> {
+    /// The transport took bytes: what it has taken wholly by that.
+    pub fn taken(&mut self, mut bytes: usize) -> Vec<Taken> {
         self.fetched -= bytes.min(self.fetched);
-        let mut answered = Vec::new();
+        let mut whole = Vec::new();
         while let Some(first) = self.queue.first_mut() {
             let take = bytes.min(first.bytes.len() - first.taken);
             first.taken += take;
@@ -247,12 +303,14 @@ impl Outbox {
             if first.taken < first.bytes.len() || first.open_block.is_some() {
                 break;
             }
-            if let Kind::Answer(answer) = first.kind {
-                answered.push(answer);
+            match first.kind {
+                Kind::Answer(answer) => whole.push(Taken::Answer(answer)),
+                Kind::Processing(task) => whole.push(Taken::Processing(task)),
+                Kind::Goodbye => {}
             }
             self.queue.remove(0);
         }
-        answered
+        whole
     }
 }
 

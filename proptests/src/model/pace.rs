@@ -81,7 +81,7 @@ impl Credit {
             return None;
         }
         match self.last_moved {
-            Some(moved) if now - moved <= self.limit => Some(Reached::TooSlow),
+            Some(moved) if now - moved < self.limit => Some(Reached::TooSlow),
             _ => Some(Reached::Timeout),
         }
     }

@@ -1,7 +1,11 @@
 //! What can happen to a connection, as data, and how it is generated.
 
+use std::collections::BTreeMap;
+
 use oracle::model::codec;
-use oracle::model::connection::{BodyStep, Outcome, Registration, Returned, Settings, pattern};
+use oracle::model::connection::{
+    BodyStep, Instead, Outcome, Registration, Returned, Settings, pattern,
+};
 use oracle::model::ledger::{Kind, Policy};
 use oracle::model::suite::{self};
 use oracle::model::time::{Jump, Nanos, SECOND, jumps, lengths};
@@ -41,6 +45,14 @@ pub(crate) enum Op {
         waits: bool,
     },
     Return(Returned),
+    /// As above, of one that must not go on.
+    ReturnLate(usize, Returned),
+    /// A task's code panicked; whether requests are watched.
+    Panicked,
+    Watch(bool),
+    /// What the transport took is passed on, or not yet.
+    Flushed(bool),
+    HalfClosed,
     /// Run functions and bodies.
     StartBlocking(usize),
     Finish(usize, Outcome),
@@ -103,6 +115,8 @@ pub(crate) fn requests() -> impl Strategy<Value = Request> {
         6 => 0..6_usize,
         3 => 0..300_usize,
         1 => 250..520_usize,
+        // What fills the buffer before a task function.
+        1 => prop::sample::select(vec![65_535_usize, 65_536, 70_000]),
     ];
     let blocks = prop::collection::vec(prop_oneof![Just(255_u8), 1..4_u8, Just(100)], 0..3);
     let version = prop_oneof![1 => Just(0_u8), 4 => Just(1), 1 => Just(2)];
@@ -163,15 +177,22 @@ pub(crate) fn settings() -> impl Strategy<Value = Settings> {
             },
         );
     let registrations = prop::collection::vec(registration, 2..4);
+    let instead = prop_oneof![
+        3 => any::<u8>().prop_map(Instead::Code),
+        1 => Just(Instead::Close),
+    ];
+    let some = prop::collection::btree_map(250..=255_u8, instead, 1..4);
+    let answers = prop_oneof![4 => Just(BTreeMap::new()), 1 => some];
     (
         (any::<bool>(), prop::bool::weighted(0.4)),
         times,
         prop_oneof![1 => 5..9_usize, 8 => Just(1 << 20)],
         (small(), unsent, held),
         registrations,
+        answers,
     )
         .prop_map(
-            |(flags, times, message_limit, sizes, registrations)| Settings {
+            |(flags, times, message_limit, sizes, registrations, answers)| Settings {
                 is_little: flags.0,
                 finishes_after_half_close: flags.1,
                 wait: times[0],
@@ -186,13 +207,15 @@ pub(crate) fn settings() -> impl Strategy<Value = Settings> {
                 unsent: sizes.1,
                 held: sizes.2,
                 registrations,
+                answers,
             },
         )
 }
 
 pub(crate) fn outcomes() -> impl Strategy<Value = Outcome> {
     prop_oneof![
-        6 => prop_oneof![0..4_usize, 200..600_usize].prop_map(Outcome::Whole),
+        6 => prop_oneof![4 => 0..4_usize, 4 => 200..600_usize, 1 => 65_536..65_538_usize]
+            .prop_map(Outcome::Whole),
         6 => Just(Outcome::Body),
         2 => any::<u8>().prop_map(Outcome::Error),
         1 => Just(Outcome::Fatal),
@@ -203,7 +226,8 @@ pub(crate) fn outcomes() -> impl Strategy<Value = Outcome> {
 
 pub(crate) fn body_steps() -> impl Strategy<Value = BodyStep> {
     prop_oneof![
-        6 => prop_oneof![0..4_usize, 200..600_usize].prop_map(BodyStep::Bytes),
+        6 => prop_oneof![8 => 0..4_usize, 8 => 200..600_usize, 1 => 131_000..132_000_usize]
+            .prop_map(BodyStep::Bytes),
         3 => Just(BodyStep::End),
         1 => prop::option::of(any::<u8>()).prop_map(BodyStep::Failed),
         1 => Just(BodyStep::Panicked),
@@ -223,7 +247,7 @@ pub(crate) fn returns() -> impl Strategy<Value = Returned> {
 }
 
 /// Which kinds of step a case has many of, few of, or none.
-pub(crate) type Weights = [u32; 9];
+pub(crate) type Weights = [u32; 11];
 
 pub(crate) fn ops(weights: Weights) -> impl Strategy<Value = Op> {
     let [
@@ -236,6 +260,8 @@ pub(crate) fn ops(weights: Weights) -> impl Strategy<Value = Op> {
         ending,
         write,
         server,
+        flush,
+        watch,
     ] = weights;
     let task = || prop_oneof![6 => 0..4_usize, 1 => 100..103_usize];
     suite::swarm(vec![
@@ -265,7 +291,12 @@ pub(crate) fn ops(weights: Weights) -> impl Strategy<Value = Op> {
         (2, Just(Op::Look).boxed()),
         (ending / 4, Just(Op::EndOfStream).boxed()),
         (ending / 8, Just(Op::Reset).boxed()),
-        (reader, (0..300_usize).prop_map(Op::Take).boxed()),
+        (
+            reader,
+            prop_oneof![3 => 0..300_usize, 1 => 60_000..70_000_usize]
+                .prop_map(Op::Take)
+                .boxed(),
+        ),
         (
             reader,
             (any::<bool>(), any::<bool>())
@@ -273,6 +304,12 @@ pub(crate) fn ops(weights: Weights) -> impl Strategy<Value = Op> {
                 .boxed(),
         ),
         (reader.max(2), returns().prop_map(Op::Return).boxed()),
+        (
+            cancel.min(reader),
+            (task(), returns())
+                .prop_map(|(task, returned)| Op::ReturnLate(task, returned))
+                .boxed(),
+        ),
         (4, task().prop_map(Op::StartBlocking).boxed()),
         (
             finish,
@@ -300,6 +337,13 @@ pub(crate) fn ops(weights: Weights) -> impl Strategy<Value = Op> {
         (ending / 8, Just(Op::Close).boxed()),
         (write, (0..=100_usize).prop_map(Op::Written).boxed()),
         (write, Just(Op::Written(100)).boxed()),
+        (
+            flush,
+            prop::bool::weighted(0.6).prop_map(Op::Flushed).boxed(),
+        ),
+        (2, Just(Op::HalfClosed).boxed()),
+        (watch, prop::bool::weighted(0.8).prop_map(Op::Watch).boxed()),
+        (watch / 2, Just(Op::Panicked).boxed()),
         (server, any::<bool>().prop_map(Op::ServerFull).boxed()),
         (server, (0..2_usize).prop_map(Op::ServerPlaces).boxed()),
     ])
@@ -365,10 +409,14 @@ pub(crate) fn cases() -> impl Strategy<Value = Case> {
         prop_oneof![3 => Just(0_u32), 3 => Just(4), 1 => Just(8)],
         prop_oneof![1 => Just(1_u32), 2 => Just(8)],
         prop_oneof![2 => Just(0_u32), 1 => Just(2)],
+        (
+            prop_oneof![2 => Just(0_u32), 1 => Just(4)],
+            prop_oneof![1 => Just(0_u32), 1 => Just(2)],
+        ),
     );
     let weights = weights.no_shrink().prop_flat_map(|weights| {
-        let (a, b, c, d, e, f, g, h, i) = weights;
-        prop::collection::vec(ops([a, b, c, d, e, f, g, h, i]), 1..70)
+        let (a, b, c, d, e, f, g, h, i, (j, k)) = weights;
+        prop::collection::vec(ops([a, b, c, d, e, f, g, h, i, j, k]), 1..70)
     });
     let places = prop_oneof![1 => 0..3_usize, 9 => Just(1_000_usize)];
     let case = (settings(), places, prelude(), weights);

@@ -1,5 +1,7 @@
 //! What is compared after each step, and which states were reached by it.
 
+use std::collections::BTreeSet;
+
 use asyncserver::proto::{self, Action, TaskKey};
 use asyncserver::wire::TaskId;
 use oracle::model::connection::{Act, Connection, Ending, Event, Pause};
@@ -9,6 +11,19 @@ use oracle::model::suite::{Compared, Run, same};
 use oracle::model::time::Clock;
 
 use crate::pair::Pair;
+
+/// What was told: what is to be done, in any order, and what happened, in its own.
+#[derive(Default)]
+struct Told {
+    orders: Vec<String>,
+    story: Vec<String>,
+}
+
+impl Told {
+    fn story(&mut self, id: u32, code: u8, what: String) {
+        self.story.push(format!("{id} {code} {what}"));
+    }
+}
 
 impl Pair {
     /// What the model's state says was reached.
@@ -69,6 +84,8 @@ impl Pair {
         )?;
         same("N8, L7", &model.may_begin(), &library.may_begin())?;
         same("L7: room", &model.body_room(), &library.body_room())?;
+        let ahead = library.wants_bodies_ahead();
+        same("L7: bodies ahead", &model.wants_bodies_ahead(), &ahead)?;
         let ledger = library.ledger();
         same("L5: places", &model.ledger.tasks.len(), &ledger.places())?;
         same("L16: held", &model.ledger.held(), &ledger.held_bytes())?;
@@ -121,48 +138,82 @@ impl Pair {
             }
         }
         same("retired", &Vec::new(), &self.model.retired)?;
-        let mut theirs = Vec::new();
-        let mut drops_reading = false;
+        let mut theirs = Told::default();
+        let mut dropped = BTreeSet::new();
         for action in self.library.take_actions() {
             match action {
-                Action::Tell(key) => theirs.push(format!("Tell {key:?}")),
-                Action::Drop(key) => theirs.push(format!("Drop {key:?}")),
+                Action::Tell(key) => theirs.orders.push(format!("Tell {key:?}")),
+                Action::Drop(key) => theirs.orders.push(format!("Drop {key:?}")),
                 Action::Orphan(key, at) => {
                     let at = self.clock.deadline(at);
-                    theirs.push(format!("Orphan {key:?} {at:?}"));
+                    theirs.orders.push(format!("Orphan {key:?} {at:?}"));
                 }
-                Action::DropReading => drops_reading = true,
-                Action::DropBody(_) => {}
+                Action::DropReading(key) => drop(dropped.insert(key)),
+                Action::DropBody(key) => self.compare_dropped_body(key)?,
                 Action::Cancelled(id, code, cause) => {
-                    theirs.push(format!("Cancelled {id} {code} {cause:?}"));
+                    theirs.story(id.0, code.0, format!("Cancelled {cause:?}"));
                 }
-                Action::Stuck(id, code) => theirs.push(format!("Stuck {id} {code}")),
-                Action::Interrupted(id, code) => theirs.push(format!("Interrupted {id} {code}")),
-                Action::LimitReached(limit) => theirs.push(format!("Limit {limit}")),
+                Action::Stuck(id, code) => theirs.story(id.0, code.0, "Stuck".into()),
+                Action::Finished(id, code, how) => {
+                    let how = ending(Some(how));
+                    theirs.story(id.0, code.0, format!("Finished {how:?}"));
+                }
+                Action::Accepted(id, code) => theirs.story(id.0, code.0, "Accepted".into()),
+                Action::Started(id, code) => theirs.story(id.0, code.0, "Started".into()),
+                Action::LimitReached(limit) => theirs.orders.push(format!("Limit {limit}")),
             }
         }
-        let mut ours = Vec::new();
+        let mut ours = Told::default();
         for act in std::mem::take(&mut self.model.acts) {
             let key = |number: &usize| self.keys.get(number);
             match &act {
-                Act::Tell(number) => ours.push(format!("Tell {:?}", key(number).unwrap())),
-                Act::Drop(number) => ours.push(format!("Drop {:?}", key(number).unwrap())),
+                Act::Tell(number) => ours.orders.push(format!("Tell {:?}", key(number).unwrap())),
+                Act::Drop(number) => ours.orders.push(format!("Drop {:?}", key(number).unwrap())),
                 Act::Orphan(number, at) => {
-                    ours.push(format!("Orphan {:?} {at:?}", key(number).unwrap()));
+                    let key = key(number).unwrap();
+                    ours.orders.push(format!("Orphan {key:?} {at:?}"));
                 }
-                Act::DropReading => same("the task function is dropped", &true, &drops_reading)?,
+                Act::DropReading(number) => {
+                    let is_dropped = key(number).is_some_and(|key| dropped.remove(key));
+                    same("the task function is dropped", &true, &is_dropped)?;
+                }
                 Act::Cancelled(id, code, cause) => {
-                    ours.push(format!("Cancelled {id} {code} {cause:?}"));
+                    ours.story(*id, *code, format!("Cancelled {cause:?}"));
                 }
-                Act::Stuck(id, code) => ours.push(format!("Stuck {id} {code}")),
-                Act::Interrupted(id, code) => ours.push(format!("Interrupted {id} {code}")),
-                Act::Limit(limit) => ours.push(format!("Limit {limit}")),
+                Act::Stuck(id, code) => ours.story(*id, *code, "Stuck".into()),
+                Act::Finished(id, code, how) => {
+                    ours.story(*id, *code, format!("Finished {how:?}"));
+                }
+                Act::Accepted(id, code) => ours.story(*id, *code, "Accepted".into()),
+                Act::Started(id, code) => ours.story(*id, *code, "Started".into()),
+                Act::Limit(limit) => ours.orders.push(format!("Limit {limit}")),
             }
             reach_act(&act, &self.model, run);
         }
-        ours.sort();
-        theirs.sort();
-        same("what is to be done outside", &ours, &theirs)
+        // Of a task whose function is gone, or never was, it may be said once more.
+        let reading = self
+            .model
+            .reading()
+            .and_then(|number| self.keys.get(&number));
+        let goes_on = reading.is_none_or(|key| !dropped.contains(key));
+        same("another task function goes on", &true, &goes_on)?;
+        ours.orders.sort();
+        theirs.orders.sort();
+        same("what is to be done outside", &ours.orders, &theirs.orders)?;
+        same("what happened to whom", &ours.story, &theirs.story)
+    }
+
+    /// T7: a body is dropped once nobody wants it any more.
+    fn compare_dropped_body(&self, key: TaskKey) -> Compared {
+        let under_way = self
+            .model
+            .under_way
+            .and_then(|number| self.keys.get(&number));
+        same(
+            "T7: no other body is dropped",
+            &true,
+            &(under_way != Some(&key)),
+        )
     }
 
     pub(crate) fn compare_report(&self) -> Compared {
@@ -193,9 +244,9 @@ impl Pair {
             .map(|task| (task.id.0, task.code.0, format!("{:?}", task.state)))
             .collect();
         interrupted.sort();
-        let ours = model.interrupted.iter();
+        let ours = model.all_interrupted().into_iter();
         let mut ours: Vec<_> = ours
-            .map(|(id, code, state)| (*id, *code, (*state).to_owned()))
+            .map(|(id, code, state)| (id, code, state.to_owned()))
             .collect();
         ours.sort();
         same("D9: interrupted", &ours, &interrupted)?;
@@ -213,6 +264,7 @@ impl Pair {
             .map(|task| (task.id.0, task.code.0))
             .collect();
         same("D9: stuck", &stuck, &theirs)?;
+        same("D9: panics", &model.panics, &report.panics)?;
         same("D9: bytes read", &model.bytes_read, &report.bytes_read)?;
         same(
             "D9: bytes written",
@@ -259,10 +311,15 @@ impl Pair {
 
     /// What the end was, if there was one.
     pub(crate) fn finish(&mut self, run: &mut Run) -> Compared {
-        let model = &self.model;
-        if model.phase() != Phase::Closed {
+        if self.model.phase() != Phase::Closed {
             return Ok(());
         }
+        let lost = self.model.outbox.unanswered().len();
+        run.reach_if(lost > 0, "answers lost with the driver");
+        self.model.settle();
+        self.library.settle();
+        self.compare_report()?;
+        let model = &self.model;
         run.reach(match model.disconnect.reason {
             Some(Reason::Graceful) => "ended: Graceful",
             Some(Reason::ClientClosed) => "ended: ClientClosed",
@@ -276,6 +333,7 @@ impl Pair {
             Some(Reason::UnexpectedEnd { .. }) => "ended: UnexpectedEnd",
             Some(Reason::TaskFunction { .. }) => "ended: TaskFunction",
             Some(Reason::RunFunction { .. }) => "ended: RunFunction",
+            Some(Reason::Unanswered { .. }) => "ended: Unanswered",
             Some(Reason::Body { .. }) => "ended: Body",
             Some(Reason::Transport) => "ended: Transport",
             Some(Reason::Aborted) => "ended: Aborted",
@@ -305,6 +363,9 @@ pub(crate) fn reach_act(act: &Act, model: &Connection, run: &mut Run) {
     match act {
         Act::Limit("L4") => run.reach("L4 in a task's message"),
         Act::Limit("L6") => run.reach("over the server's places"),
+        Act::Limit("L7") => run.reach("L7 is told"),
+        Act::Started(..) => run.reach("a start is told"),
+        Act::Finished(_, _, Ending::Ok | Ending::Error(_)) => run.reach("an end is told"),
         Act::Limit("L14") => run.reach("L14"),
         Act::Limit("L15") if matches!(model.phase(), Phase::Open | Phase::Draining) => {
             run.reach("L15 before the response");
@@ -318,7 +379,8 @@ pub(crate) fn ending(ending: Option<proto::TaskEnding>) -> Ending {
     match ending {
         None => Ending::Silent,
         Some(proto::TaskEnding::Error(code)) => Ending::Error(code.0),
-        Some(_) => Ending::Ok,
+        Some(proto::TaskEnding::Ok) => Ending::Ok,
+        Some(_) => Ending::Interrupted,
     }
 }
 

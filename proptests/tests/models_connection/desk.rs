@@ -1,8 +1,8 @@
 //! The server around a connection: what is registered, and its places.
 
 use asyncserver::proto::{self};
-use asyncserver::wire::TaskCode;
-use oracle::model::connection::{Registration, Settings};
+use asyncserver::wire::{ErrorCode, TaskCode};
+use oracle::model::connection::{Instead, Registration, Settings};
 use oracle::model::ledger::Kind;
 use oracle::model::time::duration;
 
@@ -36,10 +36,9 @@ impl proto::Admission<()> for Desk {
         })
     }
 
-    fn take_places(&mut self, (): &mut ()) -> bool {
-        let has_one = self.free_places > 0;
-        self.free_places -= usize::from(has_one);
-        has_one
+    fn take_places(&mut self, (): &mut ()) -> Result<(), &'static str> {
+        self.free_places = self.free_places.checked_sub(1).ok_or("L6")?;
+        Ok(())
     }
 
     fn largest_message(&self) -> usize {
@@ -70,6 +69,14 @@ pub(crate) fn library_settings(settings: &Settings) -> proto::Settings {
     timeouts.task_function = duration(settings.task_function);
     timeouts.body = duration(settings.body);
     timeouts.processing_interval = duration(settings.interval);
+    let mut error_answers = proto::ErrorAnswers::default();
+    for (error, instead) in &settings.answers {
+        let answer = match instead {
+            Instead::Code(sent) => proto::ErrorAnswer::Code(ErrorCode(*sent)),
+            Instead::Close => proto::ErrorAnswer::CloseConnection,
+        };
+        error_answers.set(ErrorCode(*error), answer);
+    }
     proto::Settings {
         order: settings.order(),
         limits,
@@ -79,5 +86,6 @@ pub(crate) fn library_settings(settings: &Settings) -> proto::Settings {
         } else {
             proto::OnHalfClose::ClientIsGone
         },
+        error_answers,
     }
 }

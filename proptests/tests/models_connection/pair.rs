@@ -128,7 +128,6 @@ impl Pair {
             Op::Reset => {
                 self.model.transport_error(self.now);
                 self.library.handle_transport_error("reset", at);
-                self.fetched.clear();
             }
             Op::Take(bytes) => {
                 if self.model.reading().is_some() {
@@ -141,6 +140,14 @@ impl Pair {
                 self.library.reader_progress(*has_asked, *waits, at);
             }
             Op::Return(returned) => self.return_from_reading(*returned, run)?,
+            Op::ReturnLate(back, returned) => self.return_too_late(*back, *returned, run)?,
+            Op::Panicked => {
+                self.model.panics += 1;
+                self.library.count_panic();
+            }
+            Op::Watch(watched) => self.watch(*watched),
+            Op::Flushed(done) => self.flushed(*done),
+            Op::HalfClosed => self.half_closed(run),
             Op::StartBlocking(back) => {
                 if let Some((number, key)) = self.running(*back) {
                     let starts = self.model.ledger.start_blocking(number);
@@ -211,19 +218,12 @@ impl Pair {
             }
             self.reach_alarms(run);
             self.model.end_turn(self.now);
-            self.excuse_known_bugs(run)?;
             self.library.handle_timeout(self.clock.at(self.now));
         }
         let next = self.clock.deadline(self.library.next_deadline());
         same("next deadline", &self.model.next_deadline(), &next)?;
         let later = next.is_none_or(|next| next > self.now);
         same("a turn leaves nothing due", &true, &later)
-    }
-
-    /// Called between the model's step and the library's.
-    pub(crate) fn excuse_known_bugs(&self, run: &mut Run) -> Compared {
-        let known = self.model.known.first();
-        known.map_or(Ok(()), |bug| run.known_bug(bug))
     }
 
     pub(crate) fn may_read(&self) -> bool {
@@ -248,7 +248,6 @@ impl Pair {
     pub(crate) fn look(&mut self, run: &mut Run) -> Compared {
         let was_open = self.model.phase() == Phase::Open;
         self.model.look(self.now);
-        self.excuse_known_bugs(run)?;
         let (mut at, now) = (0, self.clock.at(self.now));
         while let Some(input) =
             self.library
@@ -353,7 +352,7 @@ impl Pair {
         let Some((key, task)) = self.keys.get(&number).zip(self.model.ledger.task(number)) else {
             return Ok(());
         };
-        let (id, code) = (TaskId(task.id), TaskCode(task.code));
+        let outcome = read_outcome(returned, (task.id, task.code));
         run.reach(match (returned, task.accepted, self.model.phase()) {
             (Returned::Error, true, Phase::Draining) if self.model.granted & 1 != 0 => {
                 "task function failed behind a Goodbye"
@@ -364,22 +363,68 @@ impl Pair {
             (_, false, _) => "returned before the end",
             _ => "returned behind the end",
         });
-        let outcome = match returned {
-            Returned::Run(wanted) => proto::ReadOutcome::Run(kind(wanted)),
-            Returned::Nothing => proto::ReadOutcome::Nothing,
-            Returned::Panicked => proto::ReadOutcome::Panicked,
-            Returned::Error => proto::ReadOutcome::Error(proto::EndReason::TaskFunction {
-                id,
-                code,
-                error: "no".into(),
-            }),
-        };
         let at = self.clock.at(self.now);
         if self.library.read_returned(*key, outcome, at) {
             self.events.push((None, Event::StartsReturned(0)));
         }
         self.model.returned(returned, self.now);
         self.compare_events()
+    }
+
+    /// A task function that was dropped for a cancel, L14 or the end returns in
+    /// the same moment: nothing comes of it.
+    fn return_too_late(&mut self, back: usize, returned: Returned, run: &mut Run) -> Compared {
+        let Some(number) = self.number(back) else {
+            return Ok(());
+        };
+        let Some((key, task)) = self.keys.get(&number).zip(self.model.ledger.task(number)) else {
+            return Ok(());
+        };
+        let reads = self.settings.registrations[usize::from(task.code)].is_streamed;
+        if !reads || self.model.reading() == Some(number) {
+            return Ok(());
+        }
+        run.reach_if(
+            matches!(task.state, State::Receiving { cancelled: Some(_) }),
+            "returned behind a cancel",
+        );
+        let outcome = read_outcome(returned, (task.id, task.code));
+        let at = self.clock.at(self.now);
+        let starts = self.library.read_returned(*key, outcome, at);
+        same("T3, T10: it comes too late", &false, &starts)
+    }
+
+    fn watch(&mut self, is_watched: bool) {
+        self.model.is_watched = is_watched;
+        self.library.watch(if is_watched {
+            proto::Watching::Requests
+        } else {
+            proto::Watching::Nothing
+        });
+    }
+
+    /// While the driver writes, it learns whether the transport passes it on.
+    fn flushed(&mut self, is_done: bool) {
+        if matches!(
+            self.model.phase(),
+            Phase::Open | Phase::Draining | Phase::Failing
+        ) {
+            self.model.flush_pends = !is_done;
+            self.library.set_flush(if is_done {
+                proto::Flush::Done
+            } else {
+                proto::Flush::Pending
+            });
+        }
+    }
+
+    fn half_closed(&mut self, run: &mut Run) {
+        if matches!(self.model.phase(), Phase::Lingering { .. }) {
+            self.model.half_closed(self.now);
+            self.library.handle_half_closed(self.clock.at(self.now));
+            let left = self.model.phase() == Phase::Closed;
+            run.reach_if(left, "half-closed behind the client's end");
+        }
     }
 
     pub(crate) fn finish_task(
@@ -493,6 +538,7 @@ impl Pair {
             BodyStep::Panicked => proto::BodyStep::Panicked,
             BodyStep::Waiting => proto::BodyStep::Waiting,
             BodyStep::NotWaiting => proto::BodyStep::NotWaiting,
+            BodyStep::Late => proto::BodyStep::Late,
         };
         self.library.body(key, theirs, self.clock.at(self.now));
         self.model.body(number, step, self.now);
@@ -523,6 +569,11 @@ impl Pair {
 
     pub(crate) fn write(&mut self, hundredths: usize) -> Compared {
         let before = self.fetched.len();
+        // What was given up, the transport is not given.
+        if before > self.library.unsent() {
+            self.fetched.clear();
+            return Ok(());
+        }
         self.library.poll_output(&mut self.fetched);
         let fetched = self.fetched[before..].to_vec();
         same("the wire", &self.model.outbox.fetch(), &fetched)?;
@@ -532,5 +583,18 @@ impl Pair {
         self.library.handle_written(bytes);
         self.model.written(bytes);
         Ok(())
+    }
+}
+
+fn read_outcome(returned: Returned, (id, code): (u32, u8)) -> proto::ReadOutcome {
+    match returned {
+        Returned::Run(wanted) => proto::ReadOutcome::Run(kind(wanted)),
+        Returned::Nothing => proto::ReadOutcome::Nothing,
+        Returned::Panicked => proto::ReadOutcome::Panicked,
+        Returned::Error => proto::ReadOutcome::Error(proto::EndReason::TaskFunction {
+            id: TaskId(id),
+            code: TaskCode(code),
+            error: "no".into(),
+        }),
     }
 }

@@ -33,8 +33,7 @@ impl Calls {
         }
         self.queue.push(number);
         if self.last_keep_alive == Some(id) {
-            self.known
-                .push("C4: a call has the id that a KeepAlive had");
+            self.reached.push("a call has the id that a KeepAlive had");
         }
         self.unused_since = None;
         Ok(id)
@@ -159,17 +158,22 @@ impl Calls {
     /// cannot be asked the call is given up: whether it may have run.
     pub fn cancel(&mut self, id: u32, now: Nanos) -> Option<bool> {
         let call = self.by_id(id)?;
-        let (number, may_have_run) = (call.number, self.may_have_run(call));
+        let number = call.number;
+        // What has begun is sent to its end, and may run yet.
         let has_begun = call.progress != Progress::Queued;
         if has_begun && self.told.is_some() && self.standing == Standing::Open {
             self.ask_cancel(number);
             return None;
         }
-        self.give_up(id, now).then_some(may_have_run)
+        self.give_up(id, now).then_some(has_begun)
     }
 
     /// C8: whether it had a caller.
     pub fn discard_response(&mut self, id: u32, now: Nanos) -> bool {
+        // *Choice*: of one that has not begun there is nothing to discard but itself.
+        if self.by_id(id).map(|call| call.progress) == Some(Progress::Queued) {
+            return self.give_up(id, now);
+        }
         self.disown(id, now).is_some()
     }
 

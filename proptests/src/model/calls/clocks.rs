@@ -68,16 +68,16 @@ impl Calls {
             return Ok(());
         };
         call.deadline = None;
-        let (id, owner) = (call.id, call.owner);
+        let (id, owner, code) = (call.id, call.owner, call.code);
+        let is_queued = call.progress == Progress::Queued;
         match owner {
             Owner::KeepAlive => return Err(End::KeepAlive),
             Owner::Negotiate => return Err(End::Negotiate),
             Owner::Caller | Owner::GivenUp => {}
         }
         let streams = self.streams(number);
-        let may_have_run = self
-            .call(number)
-            .is_some_and(|call| self.may_have_run(call));
+        // What has begun is sent to its end, unless the connection ends with it.
+        let may_have_run = !is_queued && !streams;
         if self.give_up(id, now) {
             self.finished
                 .push((number, id, Outcome::TimedOut(may_have_run)));
@@ -85,6 +85,10 @@ impl Calls {
         // C5: a message once begun is never ended early.
         if streams {
             Err(End::Message(id))
+        } else if code == 250 && !is_queued {
+            // Whoever asked for it.
+            self.reached.push("a caller's KeepAlive is not answered");
+            Err(End::KeepAlive)
         } else {
             Ok(())
         }

@@ -205,8 +205,6 @@ pub struct Calls {
     /// What became of calls, by number, in order.
     pub finished: Vec<(usize, u32, Outcome)>,
     /// As in the connection's model.
-    pub known: Vec<&'static str>,
-    /// As in the connection's model.
     pub reached: Vec<&'static str>,
 }
 
@@ -237,7 +235,6 @@ impl Calls {
             unused_since: Some(0),
             last_keep_alive: None,
             finished: Vec::new(),
-            known: Vec::new(),
             reached: Vec::new(),
             settings,
         };

@@ -186,8 +186,7 @@ impl Calls {
     /// The transport took bytes.
     pub fn taken(&mut self, bytes: usize, now: Nanos) {
         if self.standing == Standing::Draining && bytes > 0 {
-            self.known
-                .push("C2: what was out when Goodbye came is taken after it");
+            self.reached.push("what was out at Goodbye is taken");
         }
         self.taken += bytes as u64;
         self.moved = now;

@@ -42,7 +42,7 @@ impl Connection {
                 reader,
                 ..
             } => {
-                self.drop_reader(is_streamed, reader);
+                self.drop_reader(number, is_streamed, reader);
                 self.retire(number, Ending::Silent);
             }
             Current::Held { .. } | Current::Discarding { .. } | Current::Between => {}
@@ -60,14 +60,14 @@ impl Connection {
         }
     }
 
-    pub(super) fn drop_reader(&mut self, is_streamed: bool, reader: Reader) {
+    pub(super) fn drop_reader(&mut self, number: usize, is_streamed: bool, reader: Reader) {
         self.stop_reader();
         // *Choice*: what it had not been given yet, it does not see.
         while let Some(Event::Payload(_)) = self.events.last() {
             self.events.pop();
         }
         if is_streamed && matches!(reader, Reader::Reads | Reader::Run) {
-            self.acts.push(Act::DropReading);
+            self.acts.push(Act::DropReading(number));
         }
     }
 
@@ -93,6 +93,8 @@ impl Connection {
     /// L3: what cannot be written is given up.
     pub(super) fn give_up_output(&mut self, reason: Reason, now: Nanos) {
         self.fail(reason, now);
+        // Nor is it waited for what the transport took and does not pass on.
+        self.flush_pends = false;
         let lost = self.outbox.abandon();
         self.lose(lost);
     }
@@ -100,19 +102,21 @@ impl Connection {
     /// T5: every live task is interrupted.
     pub(super) fn end_tasks(&mut self, now: Nanos) {
         if let Current::Task {
+            number,
             is_streamed,
             reader,
             ..
         } = std::mem::replace(&mut self.current, Current::Between)
         {
-            self.drop_reader(is_streamed, reader);
+            self.drop_reader(number, is_streamed, reader);
         }
         self.body_deadlines.clear();
         let live: Vec<_> = self.ledger.tasks.clone();
         for task in live.iter().filter(|task| task.is_live()) {
             if task.accepted {
                 self.interrupted.push((task.id, task.code, task.shown()));
-                self.acts.push(Act::Interrupted(task.id, task.code));
+                let ending = Ending::Interrupted;
+                self.acts.push(Act::Finished(task.id, task.code, ending));
             }
             match self.ledger.orphan(task.number, now) {
                 OnEnd::Nothing => {}
@@ -142,16 +146,41 @@ impl Connection {
             self.pace.stop();
             self.end_tasks(now);
             self.under_way = None;
-            let lost = self.outbox.abandon();
+            let lost = self.outbox.close();
             self.lose(lost);
         }
+    }
+
+    /// The driver writes no more: what the transport has not taken is lost.
+    pub fn settle(&mut self) {
+        let lost = self.outbox.abandon();
+        self.lose(lost);
+    }
+
+    /// D3: the half-close with which Lingering begins is done.
+    pub fn half_closed(&mut self, now: Nanos) {
+        self.disconnect.half_closed();
+        self.finish_if_closed(now);
+    }
+
+    /// D9: who would be interrupted if nothing more were taken.
+    #[must_use]
+    pub fn all_interrupted(&self) -> Vec<(u32, u8, &'static str)> {
+        let lost = self.outbox.unanswered().into_iter();
+        let lost = lost.map(|(id, code)| (id, code, "Responding"));
+        self.interrupted.iter().copied().chain(lost).collect()
+    }
+
+    /// The transport has taken all, and passed it on.
+    fn all_is_written(&self) -> bool {
+        self.outbox.is_empty() && !self.flush_pends
     }
 
     /// D3.
     pub(super) fn linger_if_done(&mut self, now: Nanos) {
         let is_done = match self.phase() {
-            Phase::Draining => self.ledger.live_count() == 0 && self.outbox.is_empty(),
-            Phase::Failing => self.outbox.is_empty(),
+            Phase::Draining => self.ledger.live_count() == 0 && self.all_is_written(),
+            Phase::Failing => self.all_is_written(),
             _ => false,
         };
         if is_done {

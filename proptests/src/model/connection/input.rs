@@ -18,7 +18,6 @@ impl Connection {
             header: Vec::new(),
             block: 0,
             looked_at: 0,
-            look_began: 0,
             current: Current::Between,
             untaken: 0,
             reader_deadline: None,
@@ -27,6 +26,10 @@ impl Connection {
             granted: 0,
             said_goodbye: false,
             server_full: false,
+            was_full: false,
+            flush_pends: false,
+            is_watched: false,
+            panics: 0,
             free_places,
             counts: Counts::default(),
             interrupted: Vec::new(),
@@ -36,7 +39,6 @@ impl Connection {
             events: Vec::new(),
             acts: Vec::new(),
             retired: Vec::new(),
-            known: Vec::new(),
             reached: Vec::new(),
             read_in_turn: 0,
             reads_afresh: true,
@@ -92,13 +94,15 @@ impl Connection {
 
     /// L5, L16.
     pub(super) fn has_places(&self) -> bool {
-        self.ledger.tasks.len() < self.settings.in_flight.max(1)
-            && self.ledger.held() < self.settings.held.max(1)
+        !self.is_at_in_flight_limit() && self.ledger.held() < self.settings.held.max(1)
+    }
+
+    fn is_at_in_flight_limit(&self) -> bool {
+        self.ledger.tasks.len() >= self.settings.in_flight.max(1)
     }
 
     /// Looks at what came, until it is paused or nothing is left.
     pub fn look(&mut self, now: Nanos) {
-        self.look_began = self.looked_at;
         loop {
             if self.phase() != Phase::Open {
                 // L12, D1: in every later state input is discarded.
@@ -153,29 +157,26 @@ impl Connection {
         // E2: T11 does not apply to it.
         if code != 251 && self.ledger.live(id).is_some() {
             let offset = self.looked_at - 5;
-            if self.looked_at - self.look_began < 5 {
-                self.known
-                    .push("T11: a duplicate id whose header comes in parts overflows");
-            }
             return self.fail(Reason::Duplicate { id, code, offset }, now);
         }
         match code {
             250 => self.discard(code, id, Then::KeepAlive, limit),
             251 => self.discard(code, id, Then::Cancel, limit),
-            252 => self.discard(code, id, Then::Negotiate, limit),
+            // *Choice*: a limit below Negotiate's own length does not end it.
+            252 => self.discard(code, id, Then::Negotiate, limit.max(5)),
             // E6, T4.
             _ if usize::from(code) >= self.settings.registrations.len() => {
                 self.discard(code, id, Then::Error(251), limit);
             }
             _ if self.has_places() => self.admit(code, id, now),
             _ => {
-                self.acts.push(Act::Limit("L5"));
-                self.reached
-                    .push(if self.ledger.held() >= self.settings.held.max(1) {
-                        "held back by L16"
-                    } else {
-                        "held back by L5"
-                    });
+                let (rule, reached) = if self.is_at_in_flight_limit() {
+                    ("L5", "held back by L5")
+                } else {
+                    ("L16", "held back by L16")
+                };
+                self.acts.push(Act::Limit(rule));
+                self.reached.push(reached);
                 self.current = Current::Held { code, id };
             }
         }
@@ -278,7 +279,7 @@ impl Connection {
                 payload,
                 ..
             } => {
-                self.count_accepted();
+                self.count_accepted(id, code);
                 self.act_on_discarded(code, id, then, &payload, now);
             }
             Current::Task {
@@ -289,8 +290,8 @@ impl Connection {
             } => {
                 self.accept(number, now);
                 self.ledger.hold(number, payload.len());
-                match self.ledger.start(number, now) {
-                    Some(cause) => self.answer(number, cause.error_code()),
+                match self.start(number, now) {
+                    Some(cause) => self.answer_own(number, cause.error_code(), now),
                     None => self.events.push(Event::Starts(number, payload)),
                 }
             }
@@ -309,14 +310,19 @@ impl Connection {
         }
     }
 
-    pub(super) fn count_accepted(&mut self) {
+    pub(super) fn count_accepted(&mut self, id: u32, code: u8) {
+        if self.is_watched {
+            self.acts.push(Act::Accepted(id, code));
+        }
         self.counts.accepted += 1;
         self.accepted_in_turn = true;
     }
 
     /// T3: the zero byte has been looked at.
     pub(super) fn accept(&mut self, number: usize, now: Nanos) {
-        self.count_accepted();
+        if let Some((id, code)) = self.identity(number) {
+            self.count_accepted(id, code);
+        }
         self.ledger.accept(number, now);
     }
 
@@ -331,7 +337,7 @@ impl Connection {
         match then {
             // E1: at once.
             Then::KeepAlive => self.outbox.push_ok(id, code, &[]),
-            Then::Error(error_code) => self.outbox.push_error(id, code, error_code),
+            Then::Error(error_code) => self.send_own(id, code, error_code, now),
             Then::Cancel => {
                 self.counts.cancels += 1;
                 // E2: an id that is not live is ignored.
@@ -345,14 +351,10 @@ impl Connection {
             }
             // E3: shorter than 5 bytes, or of version 0.
             Then::Negotiate if payload.len() < 5 || payload[0] == 0 => {
-                self.outbox.push_error(id, code, 250);
+                self.send_own(id, code, 250, now);
             }
             Then::Negotiate => {
                 let order = self.settings.order();
-                if [self.settings.wait, self.settings.interval].contains(&NEVER) {
-                    self.known
-                        .push("E3: a limit that is absent overflows the answer to Negotiate");
-                }
                 // E3: asked ∩ supported.
                 self.granted = codec::as_integer(order, &payload[1..5]) & 3;
                 let number = |limit: usize| u32::try_from(limit).unwrap_or(u32::MAX);
@@ -361,7 +363,7 @@ impl Connection {
                     number(self.settings.in_flight.max(1)),
                     number(self.settings.largest_message()),
                     whole_seconds(self.settings.wait),
-                    whole_seconds(self.settings.interval),
+                    whole_seconds(self.settings.interval.max(SHORTEST_INTERVAL)),
                 ];
                 let answer = codec::negotiated(order, fields);
                 self.outbox.push_ok(id, code, &answer);

@@ -6,12 +6,14 @@ mod reader;
 mod tasks;
 mod time;
 
+use std::collections::BTreeMap;
+
 use asyncserver::wire::ByteOrder;
 
 use crate::model::codec;
 use crate::model::disconnect::{Disconnect, Phase, Reason};
 use crate::model::ledger::{Cause, Kind, Ledger, OnAlarm, OnCancel, OnEnd, Policy, State};
-use crate::model::outbox::{Answer, Outbox};
+use crate::model::outbox::{Answer, Outbox, Taken};
 use crate::model::pace::{Pace, Reached};
 use crate::model::time::{NEVER, Nanos, SECOND, earliest, has_come, later};
 
@@ -28,6 +30,21 @@ pub struct Registration {
     pub message_limit: usize,
     /// Whether a task function reads the message as it arrives.
     pub is_streamed: bool,
+}
+
+/// *Choice*: how much of the body that is under way waits for the transport.
+pub const BODY_AHEAD: usize = 128 << 10;
+
+/// *Choice*: a shorter processing interval counts as this.
+pub const SHORTEST_INTERVAL: Nanos = SECOND / 1_000;
+
+/// N9: what is sent for one of the library's errors.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub enum Instead {
+    /// `Error` with this code.
+    Code(u8),
+    /// Nothing: the connection ends.
+    Close,
 }
 
 /// What a connection is set to.
@@ -61,6 +78,9 @@ pub struct Settings {
     pub held: usize,
     /// What is registered: the code is the place in this list.
     pub registrations: Vec<Registration>,
+    /// N9: the errors for which the application has another answer.
+    #[serde(default)]
+    pub answers: BTreeMap<u8, Instead>,
 }
 
 impl Settings {
@@ -114,10 +134,12 @@ pub enum Act {
     Tell(usize),
     Drop(usize),
     Orphan(usize, Option<Nanos>),
-    DropReading,
+    DropReading(usize),
     Cancelled(u32, u8, Cause),
     Stuck(u32, u8),
-    Interrupted(u32, u8),
+    Finished(u32, u8, Ending),
+    Accepted(u32, u8),
+    Started(u32, u8),
     Limit(&'static str),
 }
 
@@ -127,6 +149,7 @@ pub enum Act {
 pub enum Ending {
     Ok,
     Error(u8),
+    Interrupted,
     /// It was said before, or it was never accepted.
     Silent,
 }
@@ -174,6 +197,8 @@ pub enum BodyStep {
     Panicked,
     Waiting,
     NotWaiting,
+    /// L15, as the connection finds it.
+    Late,
 }
 
 /// D9.
@@ -255,8 +280,6 @@ pub struct Connection {
     block: usize,
     /// Bytes of the stream that have been looked at.
     looked_at: u64,
-    /// The same, when the last look began.
-    look_began: u64,
     current: Current,
     /// Bytes that the task function has not taken (L12).
     untaken: usize,
@@ -272,6 +295,14 @@ pub struct Connection {
     said_goodbye: bool,
     /// L7 of the server.
     pub server_full: bool,
+    /// L7 was reached when the last turn ended: it is told of once.
+    was_full: bool,
+    /// Whether the transport has passed on what it took.
+    pub flush_pends: bool,
+    /// Whether every request's acceptance, start and end is told.
+    pub is_watched: bool,
+    /// D9.
+    pub panics: u64,
     /// L6: places of the server that are free.
     pub free_places: usize,
     /// D9.
@@ -290,8 +321,6 @@ pub struct Connection {
     pub acts: Vec<Act>,
     #[allow(missing_docs, reason = "as above")]
     pub retired: Vec<(u32, u8, Ending)>,
-    /// Bugs of the library that show from here on.
-    pub known: Vec<&'static str>,
     /// Interesting states that were reached, for suites that count them.
     pub reached: Vec<&'static str>,
     // What happened in this turn (L13).

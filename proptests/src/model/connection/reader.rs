@@ -96,11 +96,13 @@ impl Connection {
         }
         self.current = Current::Between;
         let cancelled = match reader {
-            Reader::Failed(error_code) => return self.answer(number, error_code),
+            Reader::Failed(error_code) => return self.answer_own(number, error_code, now),
+            Reader::Run => self.start(number, now),
+            // No run function: none starts.
             _ => self.ledger.start(number, now),
         };
         match (cancelled, reader) {
-            (Some(cause), _) => self.answer(number, cause.error_code()),
+            (Some(cause), _) => self.answer_own(number, cause.error_code(), now),
             (None, Reader::Run) => self.events.push(Event::StartsReturned(number)),
             // T6: no run function.
             (None, _) => {

@@ -5,9 +5,30 @@ use super::*;
 impl Connection {
     /// Takes the entry away, and gives back its place of the server.
     pub(super) fn retire(&mut self, number: usize, ending: Ending) {
-        if let Some((id, code)) = self.remove(number) {
+        let Some((id, code)) = self.remove(number) else {
+            return;
+        };
+        // While watched it is told in its place among what else happened.
+        if self.is_watched && ending != Ending::Silent {
+            self.acts.push(Act::Finished(id, code, ending));
+            self.retired.push((id, code, Ending::Silent));
+        } else {
             self.retired.push((id, code, ending));
         }
+    }
+
+    pub(super) fn identity(&self, number: usize) -> Option<(u32, u8)> {
+        self.ledger.task(number).map(|task| (task.id, task.code))
+    }
+
+    /// T3: the run function starts; or the cause for which it does not.
+    pub(super) fn start(&mut self, number: usize, now: Nanos) -> Option<Cause> {
+        let cancelled = self.ledger.start(number, now);
+        if let (None, true, Some((id, code))) = (cancelled, self.is_watched, self.identity(number))
+        {
+            self.acts.push(Act::Started(id, code));
+        }
+        cancelled
     }
 
     pub(super) fn remove(&mut self, number: usize) -> Option<(u32, u8)> {
@@ -17,11 +38,44 @@ impl Connection {
         Some((task.id, task.code))
     }
 
+    /// T8: the application's own error.
     pub(super) fn answer(&mut self, number: usize, error_code: u8) {
-        if let Some(task) = self.ledger.task(number) {
-            self.outbox.push_error(task.id, task.code, error_code);
+        if let Some((id, code)) = self.identity(number) {
+            self.outbox.push_error(id, code, error_code);
         }
         self.retire(number, Ending::Error(error_code));
+    }
+
+    /// N9: one of the library's errors.
+    pub(super) fn answer_own(&mut self, number: usize, error: u8, now: Nanos) {
+        let identity = self.identity(number);
+        self.retire(number, self.own_ending(error));
+        if let Some((id, code)) = identity {
+            self.send_own(id, code, error, now);
+        }
+    }
+
+    pub(super) fn own_ending(&self, error: u8) -> Ending {
+        match self.settings.answers.get(&error) {
+            None => Ending::Error(error),
+            Some(Instead::Code(sent)) => Ending::Error(*sent),
+            Some(Instead::Close) => Ending::Interrupted,
+        }
+    }
+
+    /// N9: the error, what the application sends for it, or the end.
+    pub(super) fn send_own(&mut self, id: u32, code: u8, error: u8, now: Nanos) {
+        match self.settings.answers.get(&error) {
+            None => self.outbox.push_error(id, code, error),
+            Some(Instead::Code(sent)) => {
+                self.reached.push("another code sent");
+                self.outbox.push_own_error(id, code, error, *sent);
+            }
+            Some(Instead::Close) => {
+                self.interrupted.push((id, code, "Responding"));
+                self.fail(Reason::Unanswered { id, code, error }, now);
+            }
+        }
     }
 
     /// N8, L7: whether a response may begin.
@@ -30,14 +84,27 @@ impl Connection {
         self.under_way.is_none() && !self.is_full()
     }
 
-    /// L7: how many bytes of a body are wanted.
+    /// L7: how many bytes of the body under way are wanted. What waits behind it
+    /// does not stop it. *Choice*: at the server's limit it goes on where it
+    /// alone holds others up.
     #[must_use]
     pub fn body_room(&self) -> usize {
-        if self.is_full() {
-            0
-        } else {
-            self.settings.unsent.max(1) - self.outbox.unsent()
+        let ahead = self.outbox.writable();
+        match (self.server_full, self.outbox.unsent()) {
+            (true, 1..) if ahead == 0 => BUFFER,
+            (true, _) => 0,
+            (false, _) => self
+                .settings
+                .unsent
+                .clamp(1, BODY_AHEAD)
+                .saturating_sub(ahead),
         }
+    }
+
+    /// L7: whether bodies are produced ahead of their turn.
+    #[must_use]
+    pub fn wants_bodies_ahead(&self) -> bool {
+        !self.is_full()
     }
 
     /// A run function has ended (T6–T10).
@@ -55,7 +122,7 @@ impl Connection {
             self.remove(number);
             return Finished::Removed(Ending::Ok);
         }
-        let error_code = match self.ledger.function_ended(number) {
+        let own_error = match self.ledger.function_ended(number) {
             // T13: its late result is discarded.
             None => {
                 self.remove(number);
@@ -64,7 +131,11 @@ impl Connection {
             Some(Some(cause)) => cause.error_code(),
             Some(None) => match outcome {
                 Outcome::Whole(_) | Outcome::Body => return Finished::Pull,
-                Outcome::Error(error_code) => *error_code,
+                Outcome::Error(error_code) => {
+                    self.outbox.push_error(task.id, task.code, *error_code);
+                    self.remove(number);
+                    return Finished::Removed(Ending::Error(*error_code));
+                }
                 Outcome::Panicked => 254,
                 Outcome::Dropped => 255,
                 Outcome::Fatal => {
@@ -74,9 +145,10 @@ impl Connection {
                 }
             },
         };
-        self.outbox.push_error(task.id, task.code, error_code);
         self.remove(number);
-        Finished::Removed(Ending::Error(error_code))
+        let ending = self.own_ending(own_error);
+        self.send_own(task.id, task.code, own_error, now);
+        Finished::Removed(ending)
     }
 
     /// T7: a body takes its turn on the wire.
@@ -115,9 +187,13 @@ impl Connection {
                 self.retire(number, Ending::Ok);
             }
             BodyStep::Failed(Some(error_code)) if !has_begun => self.answer(number, error_code),
-            BodyStep::Panicked if !has_begun => self.answer(number, 254),
+            BodyStep::Panicked if !has_begun => self.answer_own(number, 254, now),
+            // L15: before the response has begun.
+            BodyStep::Late if !has_begun => self.answer_own(number, 253, now),
             // T7: once it has begun, or without a code.
-            BodyStep::Failed(_) | BodyStep::Panicked => self.fail(Reason::Body { id, code }, now),
+            BodyStep::Failed(_) | BodyStep::Panicked | BodyStep::Late => {
+                self.fail(Reason::Body { id, code }, now)
+            }
         }
         self.body_deadlines.retain(|(task, _)| *task != number);
     }
@@ -126,11 +202,17 @@ impl Connection {
     pub fn cancel(&mut self, number: usize, cause: Cause, now: Nanos) {
         if self.phase() != Phase::Closed {
             let step = self.ledger.cancel(number, cause, now);
-            self.act_on_cancel(number, step, cause);
+            self.act_on_cancel(number, step, cause, now);
         }
     }
 
-    pub(super) fn act_on_cancel(&mut self, number: usize, step: OnCancel, cause: Cause) {
+    pub(super) fn act_on_cancel(
+        &mut self,
+        number: usize,
+        step: OnCancel,
+        cause: Cause,
+        now: Nanos,
+    ) {
         if step == OnCancel::Nothing {
             return;
         }
@@ -141,14 +223,14 @@ impl Connection {
             OnCancel::Nothing | OnCancel::Wait => {}
             OnCancel::Tell => self.acts.push(Act::Tell(number)),
             OnCancel::Drop => self.acts.push(Act::Drop(number)),
-            OnCancel::Answer(cause) => self.answer(number, cause.error_code()),
-            OnCancel::Unread => self.cancel_reading(),
+            OnCancel::Answer(cause) => self.answer_own(number, cause.error_code(), now),
+            OnCancel::Unread => self.cancel_reading(now),
         }
     }
 
     /// T10, Receiving: `Error CANCELLED` once the message is read. A panic or
     /// L14 that came before has decided already.
-    pub(super) fn cancel_reading(&mut self) {
+    pub(super) fn cancel_reading(&mut self, now: Nanos) {
         self.stop_reader();
         let Current::Task {
             number,
@@ -165,12 +247,12 @@ impl Connection {
         if !matches!(reader, Reader::Failed(_)) {
             *reader = Reader::Failed(255);
             if *is_streamed {
-                self.acts.push(Act::DropReading);
+                self.acts.push(Act::DropReading(*number));
             }
         }
         if let (true, Reader::Failed(error_code), number) = (*has_ended, *reader, *number) {
             self.current = Current::Between;
-            self.answer(number, error_code);
+            self.answer_own(number, error_code, now);
         }
     }
 }

@@ -7,12 +7,14 @@ impl Connection {
     pub fn written(&mut self, bytes: usize) {
         self.bytes_written += bytes as u64;
         self.written_in_turn += bytes;
-        for answer in self.outbox.taken(bytes) {
-            // D9: answered once its last byte was taken.
-            match answer {
-                Answer::Ok => self.counts.ok += 1,
-                Answer::Error => self.counts.errors += 1,
-                Answer::Cancelled => self.counts.cancelled += 1,
+        for taken in self.outbox.taken(bytes) {
+            match taken {
+                // D9: answered once its last byte was taken.
+                Taken::Answer(Answer::Ok) => self.counts.ok += 1,
+                Taken::Answer(Answer::Error) => self.counts.errors += 1,
+                Taken::Answer(Answer::Cancelled) => self.counts.cancelled += 1,
+                // E5: the next one has its turn again.
+                Taken::Processing(number) => self.ledger.requeue_turn(number),
             }
         }
     }
@@ -20,7 +22,12 @@ impl Connection {
     /// The end of a turn (L13): the clocks are set by what happened in it, then
     /// judged.
     pub fn end_turn(&mut self, now: Nanos) {
+        if self.phase() == Phase::Closed {
+            return;
+        }
         self.set_clocks(now);
+        // D2: a drain that is done was not cut short by a deadline of now.
+        self.linger_if_done(now);
         self.expire(now);
         self.say_processing(now);
         self.linger_if_done(now);
@@ -41,9 +48,20 @@ impl Connection {
         }
         // L3; while a body's next bytes are awaited it stands still.
         let bytes = std::mem::take(&mut self.written_in_turn);
-        let is_pending = !self.outbox.is_empty();
-        let stands_still = self.outbox.unsent() == 0;
+        let is_pending = !self.outbox.is_empty() || self.flush_pends;
+        let stands_still = self.outbox.writable() == 0 && !self.flush_pends;
+        if is_pending && stands_still && self.outbox.unsent() > 0 {
+            self.reached
+                .push("L3 stands still for a body, answers behind it");
+        }
+        if self.flush_pends && self.outbox.is_empty() {
+            self.reached.push("nothing left but a flush");
+        }
         self.pace.wrote(bytes, is_pending, stands_still, now);
+        if self.is_full() && !self.was_full {
+            self.acts.push(Act::Limit("L7"));
+        }
+        self.was_full = self.is_full();
         let is_active = std::mem::take(&mut self.accepted_in_turn);
         if self.phase() == Phase::Open {
             // L1: no live task, no partly read request (a header held by a pause
@@ -62,44 +80,63 @@ impl Connection {
             return;
         }
         while let Some((number, step)) = self.ledger.take_next_alarm(now) {
-            self.act_on_alarm(number, step);
+            self.act_on_alarm(number, step, now);
         }
         if has_come(self.reader_deadline, now) {
             // L14: dropped; the rest is discarded.
             self.acts.push(Act::Limit("L14"));
-            self.acts.push(Act::DropReading);
+            if let Some(number) = self.reading() {
+                self.acts.push(Act::DropReading(number));
+            }
             self.reader_is(Reader::Failed(253), now);
         }
         self.end_slow_bodies(now);
         if self.phase() == Phase::Open {
             match self.pace.read(now) {
-                Some(Reached::Timeout) => self.fail(Reason::ReadTimeout, now),
-                Some(Reached::TooSlow) => self.fail(Reason::ReadTooSlow, now),
+                Some(reached) => {
+                    self.acts.push(Act::Limit("L2"));
+                    let reason = match reached {
+                        Reached::Timeout => Reason::ReadTimeout,
+                        Reached::TooSlow => Reason::ReadTooSlow,
+                    };
+                    self.fail(reason, now);
+                }
                 // L1 ends as `disconnect(linger)` does.
                 None if self.pace.waited(now) => {
+                    self.acts.push(Act::Limit("L1"));
                     self.leave(Reason::WaitedTooLong, self.settings.linger, now);
                 }
                 None => {}
             }
         }
-        match self.pace.written(now) {
-            Some(Reached::Timeout) => self.give_up_output(Reason::WriteTimeout, now),
-            Some(Reached::TooSlow) => self.give_up_output(Reason::WriteTooSlow, now),
-            None => {}
+        if let Some(reached) = self.pace.written(now) {
+            self.acts.push(Act::Limit("L3"));
+            let reason = match reached {
+                Reached::Timeout => Reason::WriteTimeout,
+                Reached::TooSlow => Reason::WriteTooSlow,
+            };
+            if self.flush_pends && self.outbox.is_empty() {
+                self.reached.push("L3 of a flush");
+            }
+            self.give_up_output(reason, now);
         }
     }
 
-    pub(super) fn act_on_alarm(&mut self, number: usize, step: OnAlarm) {
+    pub(super) fn act_on_alarm(&mut self, number: usize, step: OnAlarm, now: Nanos) {
         match step {
-            OnAlarm::Cancel(step) => self.act_on_cancel(number, step, Cause::Limit),
+            OnAlarm::Cancel(step) => self.act_on_cancel(number, step, Cause::Limit, now),
             OnAlarm::Drop => self.acts.push(Act::Drop(number)),
-            OnAlarm::Answer(cause) => self.answer(number, cause.error_code()),
+            OnAlarm::Answer(cause) => self.answer_own(number, cause.error_code(), now),
             OnAlarm::Stuck(cause) => {
                 // T13: answered, reported, and it keeps its places.
-                if let Some(task) = self.ledger.task(number) {
-                    self.acts.push(Act::Stuck(task.id, task.code));
-                    let error_code = cause.error_code();
-                    self.outbox.push_error(task.id, task.code, error_code);
+                if let Some((id, code)) = self.identity(number) {
+                    self.acts.push(Act::Stuck(id, code));
+                    let error = cause.error_code();
+                    if self.is_watched {
+                        let ending = self.own_ending(error);
+                        self.acts.push(Act::Finished(id, code, ending));
+                    }
+                    self.send_own(id, code, error, now);
                 }
                 self.acts.push(Act::Drop(number));
             }
@@ -114,7 +151,7 @@ impl Connection {
         late.sort_by_key(|number| self.ledger.task(*number).map(|task| task.rank));
         for number in late {
             self.acts.push(Act::Limit("L15"));
-            self.body(number, BodyStep::Failed(Some(253)), now);
+            self.body(number, BodyStep::Late, now);
         }
     }
 
@@ -123,8 +160,11 @@ impl Connection {
         if self.granted & 2 == 0 || self.is_full() {
             return None;
         }
-        let (number, since) = self.ledger.first_turn()?;
-        Some((number, later(since, self.settings.interval)?))
+        // E5: at most one per task is unsent.
+        let is_unsent = |number| self.outbox.has_processing_of(number);
+        let (number, since) = self.ledger.first_turn(is_unsent)?;
+        let interval = self.settings.interval.max(SHORTEST_INTERVAL);
+        Some((number, later(since, interval)?))
     }
 
     pub(super) fn say_processing(&mut self, now: Nanos) {
@@ -137,14 +177,18 @@ impl Connection {
             }
             if let Some(task) = self.ledger.task(number) {
                 if self.outbox.has_processing_of_another(task.id, number) {
-                    self.known
-                        .push("E5: a sign of life is withheld for another task's");
+                    self.reached
+                        .push("Processing of two tasks with one id unsent");
+                }
+                if task.counted_from.is_some_and(|(since, _)| {
+                    later(since, self.settings.interval.max(SHORTEST_INTERVAL))
+                        .is_some_and(|at| at < now)
+                }) {
+                    self.reached.push("an overdue Processing");
                 }
                 if self.outbox.unsent() > 0 && self.under_way.is_some() {
                     self.reached.push("Processing behind a body");
                 }
-                // *Choice*: one that is skipped, since another is unsent, counts
-                // as queued.
                 self.outbox.push_processing(task.id, task.code, number);
             }
             self.ledger.restart_turn(number, now);
