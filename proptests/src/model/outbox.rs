@@ -149,8 +149,8 @@ impl Outbox {
         if self.is_closed {
             return Vec::new();
         }
-        let bytes = self.sendable().flatten().skip(self.fetched);
-        let bytes: Vec<u8> = bytes.copied().collect();
+        let bytes = self.sendable().collect::<Vec<_>>().concat();
+        let bytes = bytes[self.fetched..].to_vec();
         self.fetched += bytes.len();
         bytes
     }

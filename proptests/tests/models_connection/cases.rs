@@ -112,9 +112,9 @@ pub(crate) fn requests() -> impl Strategy<Value = Request> {
         1 => 253..=255_u8,
     ];
     let length = prop_oneof![
-        6 => 0..6_usize,
-        3 => 0..300_usize,
-        1 => 250..520_usize,
+        60 => 0..6_usize,
+        30 => 0..300_usize,
+        10 => 250..520_usize,
         // What fills the buffer before a task function.
         1 => prop::sample::select(vec![65_535_usize, 65_536, 70_000]),
     ];
@@ -214,7 +214,7 @@ pub(crate) fn settings() -> impl Strategy<Value = Settings> {
 
 pub(crate) fn outcomes() -> impl Strategy<Value = Outcome> {
     prop_oneof![
-        6 => prop_oneof![4 => 0..4_usize, 4 => 200..600_usize, 1 => 65_536..65_538_usize]
+        6 => prop_oneof![10 => 0..4_usize, 10 => 200..600_usize, 1 => 65_536..65_538_usize]
             .prop_map(Outcome::Whole),
         6 => Just(Outcome::Body),
         2 => any::<u8>().prop_map(Outcome::Error),
@@ -226,7 +226,7 @@ pub(crate) fn outcomes() -> impl Strategy<Value = Outcome> {
 
 pub(crate) fn body_steps() -> impl Strategy<Value = BodyStep> {
     prop_oneof![
-        6 => prop_oneof![8 => 0..4_usize, 8 => 200..600_usize, 1 => 131_000..132_000_usize]
+        6 => prop_oneof![40 => 0..4_usize, 40 => 200..600_usize, 1 => 131_000..132_000_usize]
             .prop_map(BodyStep::Bytes),
         3 => Just(BodyStep::End),
         1 => prop::option::of(any::<u8>()).prop_map(BodyStep::Failed),
@@ -385,14 +385,32 @@ pub(crate) fn prelude() -> impl Strategy<Value = Vec<Op>> {
         Op::EndTurn,
     ];
     let part = move |missing| vec![Op::Part(request(1, 3, 5), missing)];
+    // Some bytes within the limit, and too few.
+    let drip = move |code| {
+        vec![
+            Op::Part(request(code, 3, 250), 200),
+            Op::Pass(Jump::By(SECOND / 2)),
+            Op::Arrive(2),
+            Op::Pass(Jump::ToDeadline(0)),
+            Op::EndTurn,
+        ]
+    };
+    // More than a task function's buffer, and not taken.
+    let full = vec![
+        Op::Request(request(1, 3, 70_000)),
+        Op::EndTurn,
+        Op::Take(10_000),
+    ];
     let begin = prop::option::of(Just(Op::Request(request(252, 9, 5))));
     let then = prop_oneof![
-        4 => Just(Vec::new()),
-        2 => Just(running.clone()),
-        2 => Just([running.clone(), bodies.clone()].concat()),
+        8 => Just(Vec::new()),
+        3 => Just(running.clone()),
+        3 => Just([running.clone(), bodies.clone()].concat()),
         1 => Just([running.clone(), bodies, waiting].concat()),
         1 => Just([running, stuck].concat()),
         1 => (1..12_usize).prop_map(part),
+        1 => (0..2_u8).prop_map(drip),
+        1 => Just(full),
     ];
     (begin, then).prop_map(|(begin, then)| begin.into_iter().chain(then).collect())
 }
