@@ -209,6 +209,29 @@ fn ops(weights: [u32; 7]) -> impl Strategy<Value = Op> {
     ])
 }
 
+/// The first KeepAlive has been sent and answered, and a call takes its id.
+fn keep_alive_answered(agreed: Op) -> Vec<Op> {
+    let (length, block) = (0, 255);
+    vec![
+        Op::Flush,
+        agreed,
+        Op::Arrive(usize::MAX),
+        Op::Pass(Jump::ToDeadline(0)),
+        Op::Timeout,
+        Op::Flush,
+        Op::Respond(0, Response::Ok { length, block }),
+        Op::Arrive(usize::MAX),
+        Op::Start(Start {
+            code: 7,
+            id: Some(2),
+            length: 1,
+            is_streamed: false,
+            response_is_streamed: false,
+            timeout: NEVER,
+        }),
+    ]
+}
+
 /// Most cases begin with an answer to Negotiate.
 fn prelude() -> impl Strategy<Value = Vec<Op>> {
     let all = || Op::Arrive(usize::MAX);
@@ -216,6 +239,7 @@ fn prelude() -> impl Strategy<Value = Vec<Op>> {
         1 => Just(Vec::new()),
         4 => agreements().prop_map(move |agreed| vec![Op::Flush, agreed, all()]),
         1 => Just(vec![Op::Flush, Op::Respond(0, Response::Error(251)), all()]),
+        1 => agreements().prop_map(move |agreed| keep_alive_answered(agreed)),
     ]
 }
 

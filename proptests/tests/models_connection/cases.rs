@@ -178,11 +178,11 @@ pub(crate) fn settings() -> impl Strategy<Value = Settings> {
         );
     let registrations = prop::collection::vec(registration, 2..4);
     let instead = prop_oneof![
-        3 => any::<u8>().prop_map(Instead::Code),
+        2 => any::<u8>().prop_map(Instead::Code),
         1 => Just(Instead::Close),
     ];
     let some = prop::collection::btree_map(250..=255_u8, instead, 1..4);
-    let answers = prop_oneof![4 => Just(BTreeMap::new()), 1 => some];
+    let answers = prop_oneof![3 => Just(BTreeMap::new()), 1 => some];
     (
         (any::<bool>(), prop::bool::weighted(0.4)),
         times,
@@ -385,6 +385,44 @@ pub(crate) fn prelude() -> impl Strategy<Value = Vec<Op>> {
         Op::EndTurn,
     ];
     let part = move |missing| vec![Op::Part(request(1, 3, 5), missing)];
+    let rare = vec![
+        vec![Op::Part(request(1, 3, 5), 8), Op::EndOfStream],
+        vec![
+            Op::Part(request(1, 3, 5), 2),
+            Op::Return(Returned::Error),
+            Op::EndTurn,
+        ],
+        vec![
+            Op::Part(request(1, 3, 5), 2),
+            Op::Cancel(0),
+            Op::ReturnLate(0, Returned::Run(Kind::Async)),
+        ],
+        vec![
+            Op::Request(request(252, 8, 5)),
+            Op::Request(request(1, 3, 5)),
+            Op::Disconnect(1_000 * SECOND),
+            Op::Return(Returned::Error),
+        ],
+        // An id used again before its first task's sign of life is sent.
+        vec![
+            Op::Request(request(252, 8, 5)),
+            Op::Request(request(0, 3, 1)),
+            Op::Pass(Jump::ToDeadline(0)),
+            Op::EndTurn,
+            Op::Finish(0, Outcome::Whole(1)),
+            Op::Request(request(0, 3, 1)),
+            Op::Pass(Jump::ToDeadline(0)),
+            Op::EndTurn,
+        ],
+        vec![Op::Request(request(0, 3, 1)), Op::Finish(0, Outcome::Fatal)],
+        vec![
+            Op::Request(request(0, 3, 1)),
+            Op::Finish(0, Outcome::Body),
+            Op::Body(1, BodyStep::Waiting),
+            Op::Pass(Jump::ToDeadline(0)),
+            Op::EndTurn,
+        ],
+    ];
     // Some bytes within the limit, and too few.
     let drip = move |code| {
         vec![
@@ -411,6 +449,7 @@ pub(crate) fn prelude() -> impl Strategy<Value = Vec<Op>> {
         1 => (1..12_usize).prop_map(part),
         1 => (0..2_u8).prop_map(drip),
         1 => Just(full),
+        3 => prop::sample::select(rare),
     ];
     (begin, then).prop_map(|(begin, then)| begin.into_iter().chain(then).collect())
 }

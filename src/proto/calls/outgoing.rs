@@ -110,12 +110,11 @@ impl Outgoing {
         self.taken
     }
 
-    /// Nothing more goes out, and what is out and untaken is not waited for (PROTOCOL C2).
+    /// Nothing more goes out (PROTOCOL C2); the transport may still take what is out.
     pub(super) fn stop(&mut self) {
         self.queue.clear();
         self.cancels.clear();
         self.sending = None;
-        self.put_out = self.taken;
     }
 }
 

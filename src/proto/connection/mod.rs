@@ -193,6 +193,12 @@ impl<T> Connection<T> {
         !self.actions.is_empty() || !self.retired.is_empty()
     }
 
+    /// Whether there is anything for [`take_retired`](Self::take_retired) to take.
+    #[must_use]
+    pub const fn has_retired(&self) -> bool {
+        !self.retired.is_empty()
+    }
+
     /// What was kept for tasks that ended otherwise than by `finished`.
     pub fn take_retired(&mut self) -> Vec<Retired<T>> {
         std::mem::take(&mut self.retired)
