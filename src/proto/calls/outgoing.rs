@@ -22,7 +22,7 @@ pub(super) struct Outgoing {
     /// The request that has begun and has not been put out to its end.
     sending: Option<Sending>,
     /// Requests begun, of any code: what Goodbye counts (PROTOCOL E4).
-    begun: u64,
+    pub(super) begun: u64,
     /// Bytes given out by `poll_output`.
     put_out: u64,
     /// Of these, bytes that the transport has taken.

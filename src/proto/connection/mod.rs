@@ -10,6 +10,8 @@ mod output;
 mod reading;
 mod reserved;
 mod settings;
+#[cfg(test)]
+mod tests;
 mod time;
 
 use std::collections::BTreeMap;
