@@ -1,9 +1,11 @@
 //! `proto::Connection` against its model, after every step.
 
+mod beginnings;
 mod cases;
 mod compare;
 mod desk;
 mod pair;
+mod reading;
 
 use std::collections::BTreeMap;
 

@@ -1,271 +1,19 @@
-//! `proto::Ledger` against its model, after every step.
-
-use std::collections::BTreeSet;
+//! Each step is done to model and library, and compared.
 
 use asyncserver::proto;
 use asyncserver::wire::{TaskCode, TaskId};
-use oracle::model::ledger::{
-    Cause, Function, Kind, Ledger, OnAlarm, OnCancel, OnEnd, Policy, State,
-};
-use oracle::model::suite::{self, Compared, Run, Suite, same};
-use oracle::model::time::{Clock, Jump, Nanos, duration, jumps, lengths};
-use proptest::prelude::*;
-use serde::{Deserialize, Serialize};
+use oracle::model::ledger::{Cause, Function, Kind, OnAlarm, OnCancel, OnEnd, Policy, State};
+use oracle::model::suite::{self, Compared, Run, same};
 
-/// A task is named by its place among all that ever began, counted from the
-/// last one: stale ones are named too.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-enum Op {
-    Pass(Jump),
-    Begin {
-        id: u32,
-        policy: Policy,
-    },
-    /// A task that begins, is accepted and starts; blocking ones may get their thread.
-    Run {
-        id: u32,
-        policy: Policy,
-        has_thread: bool,
-    },
-    Accept(usize),
-    Hold(usize, usize),
-    SetKind(usize, Kind),
-    Start(usize),
-    StartBlocking(usize),
-    Cancel(usize, Cause),
-    CancelAll,
-    Alarms,
-    /// The function returns a whole result that is queued at once.
-    Complete(usize),
-    /// It returns an error, or was dropped: it is answered and removed.
-    EndsAndIsAnswered(usize),
-    /// It returns a body.
-    EndsWithBody(usize),
-    BeginResponse(usize),
-    EndBody(usize),
-    SayProcessing,
-    /// The transport takes the sign of life of the task that came first.
-    SentProcessing,
-    Orphan(usize),
-    OrphanAll,
-    Shrink,
-}
-
-fn policies() -> impl Strategy<Value = Policy> {
-    let grace = prop::option::of(lengths());
-    let kind = prop_oneof![2 => Just(Kind::Async), 1 => Just(Kind::Blocking)];
-    (grace, kind, prop::option::weighted(0.3, lengths())).prop_map(|(grace, kind, run_limit)| {
-        Policy {
-            grace,
-            kind,
-            run_limit,
-        }
-    })
-}
-
-fn ops(weights: [u32; 6]) -> impl Strategy<Value = Op> {
-    let task = || prop_oneof![3 => 0..2_usize, 1 => 0..6_usize];
-    let cause = prop_oneof![3 => Just(Cause::Requested), 1 => Just(Cause::Limit)];
-    let [time, begin, cancel, end, body, orphan] = weights;
-    suite::swarm(vec![
-        (time, jumps().prop_map(Op::Pass).boxed()),
-        (time, Just(Op::Alarms).boxed()),
-        (
-            begin,
-            (0..3_u32, policies())
-                .prop_map(|(id, policy)| Op::Begin { id, policy })
-                .boxed(),
-        ),
-        (
-            2 * begin,
-            (0..3_u32, policies(), any::<bool>())
-                .prop_map(|(id, policy, has_thread)| Op::Run {
-                    id,
-                    policy,
-                    has_thread,
-                })
-                .boxed(),
-        ),
-        (8, task().prop_map(Op::Accept).boxed()),
-        (8, task().prop_map(Op::Start).boxed()),
-        (4, task().prop_map(Op::StartBlocking).boxed()),
-        (
-            1,
-            (task(), 0..9_usize)
-                .prop_map(|(task, bytes)| Op::Hold(task, bytes))
-                .boxed(),
-        ),
-        (
-            1,
-            task()
-                .prop_map(|task| Op::SetKind(task, Kind::Blocking))
-                .boxed(),
-        ),
-        (
-            1,
-            task()
-                .prop_map(|task| Op::SetKind(task, Kind::Async))
-                .boxed(),
-        ),
-        (
-            cancel,
-            (task(), cause)
-                .prop_map(|(task, cause)| Op::Cancel(task, cause))
-                .boxed(),
-        ),
-        (cancel / 4, Just(Op::CancelAll).boxed()),
-        (end, task().prop_map(Op::Complete).boxed()),
-        (end, task().prop_map(Op::EndsAndIsAnswered).boxed()),
-        (body, task().prop_map(Op::EndsWithBody).boxed()),
-        (body, task().prop_map(Op::BeginResponse).boxed()),
-        (body, task().prop_map(Op::EndBody).boxed()),
-        (2, Just(Op::SayProcessing).boxed()),
-        (1, Just(Op::SentProcessing).boxed()),
-        (orphan, task().prop_map(Op::Orphan).boxed()),
-        (orphan / 2, Just(Op::OrphanAll).boxed()),
-        (1, Just(Op::Shrink).boxed()),
-    ])
-}
-
-#[test]
-fn ledger_keeps_tasks_as_section_6_says() {
-    let suite = Suite {
-        name: "ledger",
-        cases: 6_000,
-        reach: &[
-            "id used again",
-            "cancel in Receiving",
-            "cancel before a thread is there",
-            "cancel in Running, Drop",
-            "cancel in Running, Cooperate",
-            "cancel while a body is produced, Drop",
-            "cancel while a body is produced, Cooperate",
-            "second cancel",
-            "cancel in Responding",
-            "cancel of a task that is gone",
-            "completion after a cancel under Drop",
-            "completion within the grace",
-            "run limit reached",
-            "grace over, dropped",
-            "grace over, nothing runs",
-            "async task stuck",
-            "blocking task stuck",
-            "stuck task returns",
-            "stuck task's id used again",
-            "alarm at the very nanosecond",
-            "alarm one nanosecond early",
-            "two alarms at once",
-            "orphan keeps its grace",
-            "orphan keeps what is left of its grace",
-            "orphan on a thread",
-            "orphan is dropped",
-            "orphan had not started",
-            "orphan returns",
-            "sign of life due",
-            "sign of life taken",
-            "sign of life taken too late",
-        ],
-    };
-    let weight = || prop_oneof![Just(0_u32), Just(4), Just(12)];
-    let time = prop_oneof![Just(2_u32), Just(8), Just(24)];
-    let weights = (time, weight(), weight(), weight(), weight()).no_shrink();
-    let strategy = weights.prop_flat_map(|(time, cancel, end, body, orphan)| {
-        let weights = [time, 8, cancel, end, body, orphan / 4];
-        prop::collection::vec(ops(weights), 1..60)
-    });
-    suite::run(&suite, strategy, check);
-}
-
-struct Pair {
-    clock: Clock,
-    now: Nanos,
-    model: Ledger,
-    library: proto::Ledger<usize>,
-    /// The library's keys, by number.
-    keys: Vec<proto::TaskKey>,
-    /// Tasks whose sign of life is unsent.
-    unsent: BTreeSet<usize>,
-}
-
-fn policy(policy: Policy) -> proto::Policy {
-    proto::Policy {
-        on_cancel: match policy.grace {
-            Some(grace) => proto::OnCancel::Cooperate {
-                grace: duration(grace),
-            },
-            None => proto::OnCancel::Drop,
-        },
-        kind: kind(policy.kind),
-        run_limit: policy.run_limit.map(duration),
-    }
-}
-
-const fn kind(kind: Kind) -> proto::FunctionKind {
-    match kind {
-        Kind::Async => proto::FunctionKind::Async,
-        Kind::Blocking => proto::FunctionKind::Blocking,
-    }
-}
-
-const fn cause(cause: Cause) -> proto::CancelCause {
-    match cause {
-        Cause::Requested => proto::CancelCause::Requested,
-        Cause::Limit => proto::CancelCause::Limit,
-    }
-}
-
-const fn on_cancel(step: OnCancel) -> proto::CancelStep {
-    match step {
-        OnCancel::Nothing => proto::CancelStep::Nothing,
-        OnCancel::Unread => proto::CancelStep::Unread,
-        OnCancel::Tell => proto::CancelStep::Tell,
-        OnCancel::Drop => proto::CancelStep::Drop,
-        OnCancel::Answer(why) => proto::CancelStep::Answer(cause(why)),
-        OnCancel::Wait => proto::CancelStep::Wait,
-    }
-}
-
-const fn on_alarm(step: OnAlarm) -> proto::AlarmStep {
-    match step {
-        OnAlarm::Cancel(step) => proto::AlarmStep::Cancel(on_cancel(step)),
-        OnAlarm::Drop => proto::AlarmStep::Drop,
-        OnAlarm::Answer(why) => proto::AlarmStep::Answer(cause(why)),
-        OnAlarm::Stuck(why) => proto::AlarmStep::Stuck(cause(why)),
-    }
-}
-
-fn check(ops: &Vec<Op>, run: &mut Run) -> Compared {
-    let mut pair = Pair {
-        clock: Clock::default(),
-        now: 0,
-        model: Ledger::default(),
-        library: proto::Ledger::new(),
-        keys: Vec::new(),
-        unsent: BTreeSet::new(),
-    };
-    for op in ops {
-        pair.apply(op, run)?;
-        let shown = |task: &oracle::model::ledger::Task| {
-            format!(
-                "{}#{}:{:?}/{:?}",
-                task.id, task.number, task.state, task.function
-            )
-        };
-        run.note(|| {
-            let tasks: Vec<_> = pair.model.tasks.iter().map(shown).collect();
-            format!("{:>12} ns  {op:?} -> {}", pair.now, tasks.join(", "))
-        });
-        pair.compare()?;
-    }
-    Ok(())
-}
+use crate::cases::Op;
+use crate::*;
 
 impl Pair {
-    fn number(&self, back: usize) -> Option<usize> {
+    pub(crate) fn number(&self, back: usize) -> Option<usize> {
         self.keys.len().checked_sub(back + 1)
     }
 
-    fn apply(&mut self, op: &Op, run: &mut Run) -> Compared {
+    pub(crate) fn apply(&mut self, op: &Op, run: &mut Run) -> Compared {
         let at = self.clock.at(self.now);
         match *op {
             Op::Pass(jump) => {
@@ -358,7 +106,7 @@ impl Pair {
         }
     }
 
-    fn begin(&mut self, id: u32, asked: Policy, run: &mut Run) -> Compared {
+    pub(crate) fn begin(&mut self, id: u32, asked: Policy, run: &mut Run) -> Compared {
         // T11 is judged before.
         if self.model.live(id).is_some() {
             return Ok(());
@@ -375,7 +123,7 @@ impl Pair {
         Ok(())
     }
 
-    fn apply_to(&mut self, op: &Op, number: usize, run: &mut Run) -> Compared {
+    pub(crate) fn apply_to(&mut self, op: &Op, number: usize, run: &mut Run) -> Compared {
         let (key, at) = (self.keys[number], self.clock.at(self.now));
         let task = self.model.task(number).cloned();
         let receives = matches!(
@@ -434,7 +182,7 @@ impl Pair {
         Ok(())
     }
 
-    fn cancel(&mut self, number: usize, why: Cause, run: &mut Run) -> Compared {
+    pub(crate) fn cancel(&mut self, number: usize, why: Cause, run: &mut Run) -> Compared {
         let key = self.keys[number];
         if let Some(task) = self.model.task(number) {
             let (cooperates, ended) = (
@@ -464,14 +212,14 @@ impl Pair {
     }
 
     /// Whoever answers removes.
-    fn settle(&mut self, number: usize, step: OnCancel) -> Compared {
+    pub(crate) fn settle(&mut self, number: usize, step: OnCancel) -> Compared {
         match step {
             OnCancel::Answer(_) => self.remove(number),
             _ => Ok(()),
         }
     }
 
-    fn alarms(&mut self, run: &mut Run) -> Compared {
+    pub(crate) fn alarms(&mut self, run: &mut Run) -> Compared {
         let next = self.model.next_alarm();
         run.reach_if(next == Some(self.now), "alarm at the very nanosecond");
         run.reach_if(next == Some(self.now + 1), "alarm one nanosecond early");
@@ -505,7 +253,7 @@ impl Pair {
         same("no alarm is left", &Vec::new(), &self.model.due(self.now))
     }
 
-    fn complete(&mut self, number: usize, run: &mut Run) -> Compared {
+    pub(crate) fn complete(&mut self, number: usize, run: &mut Run) -> Compared {
         let state = self.model.task(number).map(|task| task.state);
         let removed = self.library.complete(self.keys[number]);
         // T10: after a cancel under Drop a completion does nothing.
@@ -520,7 +268,11 @@ impl Pair {
     }
 
     /// Whether the entry is to be removed.
-    fn function_ended(&mut self, number: usize, run: &mut Run) -> Result<bool, suite::Difference> {
+    pub(crate) fn function_ended(
+        &mut self,
+        number: usize,
+        run: &mut Run,
+    ) -> Result<bool, suite::Difference> {
         match self.model.task(number).map(|task| task.state) {
             Some(State::Dropping(_)) => run.reach("completion after a cancel under Drop"),
             Some(State::Stuck) => run.reach("stuck task returns"),
@@ -533,7 +285,7 @@ impl Pair {
         Ok(owed != Some(None))
     }
 
-    fn orphan(&mut self, number: usize, run: &mut Run) -> Compared {
+    pub(crate) fn orphan(&mut self, number: usize, run: &mut Run) -> Compared {
         let state = self.model.task(number).map(|task| task.state);
         let step = self.model.orphan(number, self.now);
         let at = self.clock.at(self.now);
@@ -559,7 +311,7 @@ impl Pair {
         Ok(())
     }
 
-    fn remove(&mut self, number: usize) -> Compared {
+    pub(crate) fn remove(&mut self, number: usize) -> Compared {
         let ours = self.model.remove(number);
         let theirs = self.library.remove(self.keys[number]);
         let ours = ours.map(|task| (task.id, task.code, task.number));
@@ -567,7 +319,7 @@ impl Pair {
         same("removed", &ours, &theirs)
     }
 
-    fn compare(&self) -> Compared {
+    pub(crate) fn compare(&self) -> Compared {
         let (model, library) = (&self.model, &self.library);
         library.check_invariants();
         same("live", &model.live_count(), &library.live())?;
@@ -611,7 +363,7 @@ impl Pair {
         Ok(())
     }
 
-    fn compare_task(&self, number: usize, key: proto::TaskKey) -> Compared {
+    pub(crate) fn compare_task(&self, number: usize, key: proto::TaskKey) -> Compared {
         let (task, library) = (self.model.task(number), &self.library);
         let identity = task.map(|task| (TaskId(task.id), TaskCode(task.code)));
         same("identity", &identity, &library.identity(key))?;
