@@ -234,7 +234,7 @@ pub(crate) fn prelude() -> impl Strategy<Value = Vec<Op>> {
         1 => Just(Vec::new()),
         4 => agreements().prop_map(move |agreed| vec![Op::Flush, agreed, all()]),
         1 => Just(vec![Op::Flush, Op::Respond(0, Response::Error(251)), all()]),
-        1 => agreements().prop_map(move |agreed| keep_alive_answered(agreed)),
+        1 => agreements().prop_map(keep_alive_answered),
     ]
 }
 
