@@ -13,30 +13,7 @@ impl Pair {
         for name in std::mem::take(&mut self.model.reached) {
             run.reach(name);
         }
-        let mut finished = Vec::new();
-        while let Some(call) = self.library.poll_finished() {
-            let outcome = match call.outcome {
-                CallOutcome::Ok(message) => Outcome::Ok(message.to_vec()),
-                CallOutcome::Error(code) => Outcome::Error(code.0),
-                CallOutcome::NotAccepted { accepted } => Outcome::NotAccepted(accepted),
-                CallOutcome::TimedOut { started, .. } => {
-                    Outcome::TimedOut(started == proto::Started::Perhaps)
-                }
-                CallOutcome::TooLong { length_bytes, .. } => Outcome::TooLong(length_bytes),
-                other => return same("an outcome", &String::new(), &format!("{other:?}")),
-            };
-            finished.push((call.context, call.id.0, outcome));
-        }
-        let ours = std::mem::take(&mut self.model.finished);
-        for (_, _, outcome) in &ours {
-            match outcome {
-                Outcome::TimedOut(true) => run.reach("timed out, may have run"),
-                Outcome::TimedOut(false) => run.reach("timed out, not started"),
-                Outcome::TooLong(_) => run.reach("response too long"),
-                _ => {}
-            }
-        }
-        same("what became of calls", &ours, &finished)?;
+        self.compare_finished(run)?;
         if self.end.is_some() {
             return Ok(());
         }
@@ -84,6 +61,33 @@ impl Pair {
             &true,
             &(theirs <= ours),
         )
+    }
+
+    fn compare_finished(&mut self, run: &mut Run) -> Compared {
+        let mut finished = Vec::new();
+        while let Some(call) = self.library.poll_finished() {
+            let outcome = match call.outcome {
+                CallOutcome::Ok(message) => Outcome::Ok(message.to_vec()),
+                CallOutcome::Error(code) => Outcome::Error(code.0),
+                CallOutcome::NotAccepted { accepted } => Outcome::NotAccepted(accepted),
+                CallOutcome::TimedOut { started, .. } => {
+                    Outcome::TimedOut(started == proto::Started::Perhaps)
+                }
+                CallOutcome::TooLong { length_bytes, .. } => Outcome::TooLong(length_bytes),
+                other => return same("an outcome", &String::new(), &format!("{other:?}")),
+            };
+            finished.push((call.context, call.id.0, outcome));
+        }
+        let ours = std::mem::take(&mut self.model.finished);
+        for (_, _, outcome) in &ours {
+            match outcome {
+                Outcome::TimedOut(true) => run.reach("timed out, may have run"),
+                Outcome::TimedOut(false) => run.reach("timed out, not started"),
+                Outcome::TooLong(_) => run.reach("response too long"),
+                _ => {}
+            }
+        }
+        same("what became of calls", &ours, &finished)
     }
 
     /// C3: the connection is lost now.

@@ -7,7 +7,7 @@ use oracle::model::calls::{End, NotStarted, Room};
 use oracle::model::codec;
 use oracle::model::connection::pattern;
 use oracle::model::suite::{Compared, Run, same};
-use oracle::model::time::duration;
+use oracle::model::time::{Jump, duration};
 
 use crate::cases::{Op, Response, Start};
 use crate::{Pair, order};
@@ -90,17 +90,22 @@ impl Pair {
                 run.reach_if(ours.is_some(), "piece taken");
                 same("C8: what has come", &ours, &theirs)?;
             }
-            Op::Stall(jump) => {
-                run.reach("reading stalled");
-                self.library.pause_reading(at);
-                same("C8", &None, &self.library.next_deadline())?;
-                let from = self.now;
-                self.now = jump.from(self.now, self.model.next_deadline());
-                self.model.stalled(from, self.now);
-                self.library.resume_reading(self.clock.at(self.now));
-            }
+            Op::Stall(jump) => self.stall(*jump, run)?,
             _ => self.serve(op),
         }
+        Ok(())
+    }
+
+    /// C8: reading stops for a while.
+    fn stall(&mut self, jump: Jump, run: &mut Run) -> Compared {
+        run.reach("reading stalled");
+        let at = self.clock.at(self.now);
+        self.library.pause_reading(at);
+        same("C8", &None, &self.library.next_deadline())?;
+        let from = self.now;
+        self.now = jump.from(self.now, self.model.next_deadline());
+        self.model.stalled(from, self.now);
+        self.library.resume_reading(self.clock.at(self.now));
         Ok(())
     }
 

@@ -156,42 +156,14 @@ pub(crate) fn settings() -> impl Strategy<Value = Settings> {
     let small = || prop_oneof![4 => 1..3_usize, 8 => 3..8_usize, 1 => Just(0_usize)];
     let unsent = prop_oneof![1 => 1..40_usize, 2 => 200..800_usize, 4 => Just(1 << 20)];
     let held = prop_oneof![1 => 1..20_usize, 3 => Just(1 << 20)];
-    let kind = || prop_oneof![2 => Just(Kind::Async), 1 => Just(Kind::Blocking)];
-    let policy = (
-        prop::option::of(lengths()),
-        kind(),
-        prop::option::weighted(0.3, lengths()),
-    );
-    let registration = (
-        policy,
-        prop_oneof![1 => 0..8_usize, 1 => 200..600_usize, 8 => Just(1 << 20)],
-        any::<bool>(),
-    )
-        .prop_map(
-            |((grace, kind, run_limit), message_limit, is_streamed)| Registration {
-                policy: Policy {
-                    grace,
-                    kind,
-                    run_limit,
-                },
-                message_limit,
-                is_streamed,
-            },
-        );
-    let registrations = prop::collection::vec(registration, 2..4);
-    let instead = prop_oneof![
-        2 => any::<u8>().prop_map(Instead::Code),
-        1 => Just(Instead::Close),
-    ];
-    let some = prop::collection::btree_map(250..=255_u8, instead, 1..4);
-    let answers = prop_oneof![3 => Just(BTreeMap::new()), 1 => some];
+    let registrations = prop::collection::vec(registrations(), 2..4);
     (
         (any::<bool>(), prop::bool::weighted(0.4)),
         times,
         prop_oneof![1 => 5..9_usize, 8 => Just(1 << 20)],
         (small(), unsent, held),
         registrations,
-        answers,
+        answers(),
     )
         .prop_map(
             |(flags, times, message_limit, sizes, registrations, answers)| Settings {
@@ -212,6 +184,40 @@ pub(crate) fn settings() -> impl Strategy<Value = Settings> {
                 answers,
             },
         )
+}
+
+fn registrations() -> impl Strategy<Value = Registration> {
+    let kind = || prop_oneof![2 => Just(Kind::Async), 1 => Just(Kind::Blocking)];
+    let policy = (
+        prop::option::of(lengths()),
+        kind(),
+        prop::option::weighted(0.3, lengths()),
+    );
+    (
+        policy,
+        prop_oneof![1 => 0..8_usize, 1 => 200..600_usize, 8 => Just(1 << 20)],
+        any::<bool>(),
+    )
+        .prop_map(
+            |((grace, kind, run_limit), message_limit, is_streamed)| Registration {
+                policy: Policy {
+                    grace,
+                    kind,
+                    run_limit,
+                },
+                message_limit,
+                is_streamed,
+            },
+        )
+}
+
+fn answers() -> impl Strategy<Value = BTreeMap<u8, Instead>> {
+    let instead = prop_oneof![
+        2 => any::<u8>().prop_map(Instead::Code),
+        1 => Just(Instead::Close),
+    ];
+    let some = prop::collection::btree_map(250..=255_u8, instead, 1..4);
+    prop_oneof![3 => Just(BTreeMap::new()), 1 => some]
 }
 
 pub(crate) fn outcomes() -> impl Strategy<Value = Outcome> {
@@ -265,8 +271,37 @@ pub(crate) fn ops(weights: Weights) -> impl Strategy<Value = Op> {
         flush,
         watch,
     ] = weights;
-    let task = || prop_oneof![6 => 0..4_usize, 1 => 100..103_usize];
-    suite::swarm(vec![
+    let client = client_ops(time, cut, reader, ending);
+    let program = program_ops(reader, cancel, finish, body);
+    let server = vec![
+        (cancel, tasks().prop_map(Op::Cancel).boxed()),
+        (cancel / 4, Just(Op::CancelAll).boxed()),
+        (ending / 2, lengths().prop_map(Op::Disconnect).boxed()),
+        (ending / 8, Just(Op::Close).boxed()),
+        (write, (0..=100_usize).prop_map(Op::Written).boxed()),
+        (write, Just(Op::Written(100)).boxed()),
+        (
+            flush,
+            prop::bool::weighted(0.6).prop_map(Op::Flushed).boxed(),
+        ),
+        (2, Just(Op::HalfClosed).boxed()),
+        (watch, prop::bool::weighted(0.8).prop_map(Op::Watch).boxed()),
+        (watch / 2, Just(Op::Panicked).boxed()),
+        (server, any::<bool>().prop_map(Op::ServerFull).boxed()),
+        (server, (0..2_usize).prop_map(Op::ServerPlaces).boxed()),
+    ];
+    suite::swarm([client, program, server].concat())
+}
+
+type Options = Vec<(u32, BoxedStrategy<Op>)>;
+
+fn tasks() -> impl Strategy<Value = usize> + Clone {
+    prop_oneof![6 => 0..4_usize, 1 => 100..103_usize]
+}
+
+/// What the client sends, the end of its stream, and time.
+fn client_ops(time: u32, cut: u32, reader: u32, ending: u32) -> Options {
+    vec![
         (time, jumps().prop_map(Op::Pass).boxed()),
         (8, Just(Op::EndTurn).boxed()),
         (cut, requests().prop_map(Op::Send).boxed()),
@@ -293,6 +328,12 @@ pub(crate) fn ops(weights: Weights) -> impl Strategy<Value = Op> {
         (2, Just(Op::Look).boxed()),
         (ending / 4, Just(Op::EndOfStream).boxed()),
         (ending / 8, Just(Op::Reset).boxed()),
+    ]
+}
+
+/// What task functions, run functions and bodies do.
+fn program_ops(reader: u32, cancel: u32, finish: u32, body: u32) -> Options {
+    vec![
         (
             reader,
             prop_oneof![3 => 0..300_usize, 1 => 60_000..70_000_usize]
@@ -308,47 +349,32 @@ pub(crate) fn ops(weights: Weights) -> impl Strategy<Value = Op> {
         (reader.max(2), returns().prop_map(Op::Return).boxed()),
         (
             cancel.min(reader),
-            (task(), returns())
+            (tasks(), returns())
                 .prop_map(|(task, returned)| Op::ReturnLate(task, returned))
                 .boxed(),
         ),
-        (4, task().prop_map(Op::StartBlocking).boxed()),
+        (4, tasks().prop_map(Op::StartBlocking).boxed()),
         (
             finish,
-            (task(), outcomes())
+            (tasks(), outcomes())
                 .prop_map(|(task, outcome)| Op::Finish(task, outcome))
                 .boxed(),
         ),
         (
             body,
-            (task(), Just(Outcome::Body))
+            (tasks(), Just(Outcome::Body))
                 .prop_map(|(task, how)| Op::Finish(task, how))
                 .boxed(),
         ),
-        (body, task().prop_map(Op::BeginBody).boxed()),
-        (body, task().prop_map(Op::Answer).boxed()),
+        (body, tasks().prop_map(Op::BeginBody).boxed()),
+        (body, tasks().prop_map(Op::Answer).boxed()),
         (
             2 * body,
-            (task(), body_steps())
+            (tasks(), body_steps())
                 .prop_map(|(task, step)| Op::Body(task, step))
                 .boxed(),
         ),
-        (cancel, task().prop_map(Op::Cancel).boxed()),
-        (cancel / 4, Just(Op::CancelAll).boxed()),
-        (ending / 2, lengths().prop_map(Op::Disconnect).boxed()),
-        (ending / 8, Just(Op::Close).boxed()),
-        (write, (0..=100_usize).prop_map(Op::Written).boxed()),
-        (write, Just(Op::Written(100)).boxed()),
-        (
-            flush,
-            prop::bool::weighted(0.6).prop_map(Op::Flushed).boxed(),
-        ),
-        (2, Just(Op::HalfClosed).boxed()),
-        (watch, prop::bool::weighted(0.8).prop_map(Op::Watch).boxed()),
-        (watch / 2, Just(Op::Panicked).boxed()),
-        (server, any::<bool>().prop_map(Op::ServerFull).boxed()),
-        (server, (0..2_usize).prop_map(Op::ServerPlaces).boxed()),
-    ])
+    ]
 }
 
 pub(crate) fn cases() -> impl Strategy<Value = Case> {

@@ -7,7 +7,7 @@ use asyncserver::wire::TaskId;
 use oracle::model::connection::{Act, Connection, Ending, Event, Pause};
 use oracle::model::disconnect::{Phase, Reason};
 use oracle::model::ledger::{Function, Kind, State};
-use oracle::model::suite::{Compared, Run, same};
+use oracle::model::suite::{Compared, Difference, Run, same};
 use oracle::model::time::Clock;
 
 use crate::pair::Pair;
@@ -129,40 +129,8 @@ impl Pair {
     }
 
     pub(crate) fn compare_actions(&mut self, run: &mut Run) -> Compared {
-        self.take_retired();
-        for gone in std::mem::take(&mut self.retired) {
-            let at = self.model.retired.iter().position(|ours| *ours == gone);
-            match at {
-                Some(at) => drop(self.model.retired.remove(at)),
-                None => return same("retired", &self.model.retired, &vec![gone]),
-            }
-        }
-        same("retired", &Vec::new(), &self.model.retired)?;
-        let mut theirs = Told::default();
-        let mut dropped = BTreeSet::new();
-        for action in self.library.take_actions() {
-            match action {
-                Action::Tell(key) => theirs.orders.push(format!("Tell {key:?}")),
-                Action::Drop(key) => theirs.orders.push(format!("Drop {key:?}")),
-                Action::Orphan(key, at) => {
-                    let at = self.clock.deadline(at);
-                    theirs.orders.push(format!("Orphan {key:?} {at:?}"));
-                }
-                Action::DropReading(key) => drop(dropped.insert(key)),
-                Action::DropBody(key) => self.compare_dropped_body(key)?,
-                Action::Cancelled(id, code, cause) => {
-                    theirs.story(id.0, code.0, format!("Cancelled {cause:?}"));
-                }
-                Action::Stuck(id, code) => theirs.story(id.0, code.0, "Stuck".into()),
-                Action::Finished(id, code, how) => {
-                    let how = ending(Some(how));
-                    theirs.story(id.0, code.0, format!("Finished {how:?}"));
-                }
-                Action::Accepted(id, code) => theirs.story(id.0, code.0, "Accepted".into()),
-                Action::Started(id, code) => theirs.story(id.0, code.0, "Started".into()),
-                Action::LimitReached(limit) => theirs.orders.push(format!("Limit {limit}")),
-            }
-        }
+        self.compare_retired()?;
+        let (mut theirs, mut dropped) = self.told_by_library()?;
         let mut ours = Told::default();
         for act in std::mem::take(&mut self.model.acts) {
             let key = |number: &usize| self.keys.get(number);
@@ -201,6 +169,48 @@ impl Pair {
         theirs.orders.sort();
         same("what is to be done outside", &ours.orders, &theirs.orders)?;
         same("what happened to whom", &ours.story, &theirs.story)
+    }
+
+    fn compare_retired(&mut self) -> Compared {
+        self.take_retired();
+        for gone in std::mem::take(&mut self.retired) {
+            let at = self.model.retired.iter().position(|ours| *ours == gone);
+            match at {
+                Some(at) => drop(self.model.retired.remove(at)),
+                None => return same("retired", &self.model.retired, &vec![gone]),
+            }
+        }
+        same("retired", &Vec::new(), &self.model.retired)
+    }
+
+    /// What the library says, and whose task functions are dropped.
+    fn told_by_library(&mut self) -> Result<(Told, BTreeSet<TaskKey>), Difference> {
+        let mut theirs = Told::default();
+        let mut dropped = BTreeSet::new();
+        for action in self.library.take_actions() {
+            match action {
+                Action::Tell(key) => theirs.orders.push(format!("Tell {key:?}")),
+                Action::Drop(key) => theirs.orders.push(format!("Drop {key:?}")),
+                Action::Orphan(key, at) => {
+                    let at = self.clock.deadline(at);
+                    theirs.orders.push(format!("Orphan {key:?} {at:?}"));
+                }
+                Action::DropReading(key) => drop(dropped.insert(key)),
+                Action::DropBody(key) => self.compare_dropped_body(key)?,
+                Action::Cancelled(id, code, cause) => {
+                    theirs.story(id.0, code.0, format!("Cancelled {cause:?}"));
+                }
+                Action::Stuck(id, code) => theirs.story(id.0, code.0, "Stuck".into()),
+                Action::Finished(id, code, how) => {
+                    let how = ending(Some(how));
+                    theirs.story(id.0, code.0, format!("Finished {how:?}"));
+                }
+                Action::Accepted(id, code) => theirs.story(id.0, code.0, "Accepted".into()),
+                Action::Started(id, code) => theirs.story(id.0, code.0, "Started".into()),
+                Action::LimitReached(limit) => theirs.orders.push(format!("Limit {limit}")),
+            }
+        }
+        Ok((theirs, dropped))
     }
 
     /// T7: a body is dropped once nobody wants it any more.

@@ -30,70 +30,8 @@ fn connection_does_what_sections_3_to_9_say() {
 /// Every way to end a connection, at every byte of a request of every kind.
 #[test]
 fn every_end_at_every_byte_of_a_request() {
-    let request = |code, id, length| Request {
-        code,
-        id,
-        length,
-        blocks: vec![2],
-        version: 1,
-        features: 3,
-    };
-    let registration = |is_streamed| Registration {
-        policy: Policy {
-            grace: None,
-            kind: Kind::Async,
-            run_limit: None,
-        },
-        message_limit: 100,
-        is_streamed,
-    };
-    let mut settings = Settings {
-        is_little: false,
-        finishes_after_half_close: false,
-        wait: 1_000 * SECOND,
-        read: SECOND,
-        write: SECOND,
-        linger: SECOND,
-        task_function: SECOND,
-        body: SECOND,
-        interval: SECOND,
-        message_limit: 100,
-        in_flight: 8,
-        unsent: 1 << 20,
-        held: 1 << 20,
-        registrations: vec![registration(false), registration(true)],
-        answers: BTreeMap::new(),
-    };
-    let ends = [
-        vec![Op::Disconnect(SECOND)],
-        vec![Op::Disconnect(0)],
-        vec![
-            Op::Disconnect(2 * SECOND),
-            Op::Disconnect(SECOND),
-            Op::Disconnect(3 * SECOND),
-        ],
-        vec![Op::EndOfStream],
-        vec![Op::Close],
-        vec![Op::Reset],
-        vec![Op::EndTurn, Op::Pass(Jump::ToDeadline(0))],
-    ];
-    let after = [
-        Op::EndTurn,
-        Op::Arrive(usize::MAX),
-        Op::Return(Returned::Nothing),
-        Op::Written(50),
-        Op::Finish(0, Outcome::Whole(3)),
-        Op::Written(100),
-        Op::EndTurn,
-        Op::EndOfStream,
-        Op::HalfClosed,
-        Op::EndTurn,
-        Op::Pass(Jump::ToDeadline(-1)),
-        Op::EndTurn,
-        Op::Pass(Jump::ToDeadline(0)),
-        Op::EndTurn,
-        Op::Finish(0, Outcome::Whole(3)),
-    ];
+    let mut settings = plain_settings();
+    let (ends, after) = (all_ends(), what_follows());
     let mut cases = 0;
     for (finishes, code) in [
         (false, 0),
@@ -127,6 +65,82 @@ fn every_end_at_every_byte_of_a_request() {
         }
     }
     assert_eq!(cases, 546);
+}
+
+fn request(code: u8, id: u32, length: usize) -> Request {
+    Request {
+        code,
+        id,
+        length,
+        blocks: vec![2],
+        version: 1,
+        features: 3,
+    }
+}
+
+fn plain_settings() -> Settings {
+    let registration = |is_streamed| Registration {
+        policy: Policy {
+            grace: None,
+            kind: Kind::Async,
+            run_limit: None,
+        },
+        message_limit: 100,
+        is_streamed,
+    };
+    Settings {
+        is_little: false,
+        finishes_after_half_close: false,
+        wait: 1_000 * SECOND,
+        read: SECOND,
+        write: SECOND,
+        linger: SECOND,
+        task_function: SECOND,
+        body: SECOND,
+        interval: SECOND,
+        message_limit: 100,
+        in_flight: 8,
+        unsent: 1 << 20,
+        held: 1 << 20,
+        registrations: vec![registration(false), registration(true)],
+        answers: BTreeMap::new(),
+    }
+}
+
+fn all_ends() -> Vec<Vec<Op>> {
+    vec![
+        vec![Op::Disconnect(SECOND)],
+        vec![Op::Disconnect(0)],
+        vec![
+            Op::Disconnect(2 * SECOND),
+            Op::Disconnect(SECOND),
+            Op::Disconnect(3 * SECOND),
+        ],
+        vec![Op::EndOfStream],
+        vec![Op::Close],
+        vec![Op::Reset],
+        vec![Op::EndTurn, Op::Pass(Jump::ToDeadline(0))],
+    ]
+}
+
+fn what_follows() -> Vec<Op> {
+    vec![
+        Op::EndTurn,
+        Op::Arrive(usize::MAX),
+        Op::Return(Returned::Nothing),
+        Op::Written(50),
+        Op::Finish(0, Outcome::Whole(3)),
+        Op::Written(100),
+        Op::EndTurn,
+        Op::EndOfStream,
+        Op::HalfClosed,
+        Op::EndTurn,
+        Op::Pass(Jump::ToDeadline(-1)),
+        Op::EndTurn,
+        Op::Pass(Jump::ToDeadline(0)),
+        Op::EndTurn,
+        Op::Finish(0, Outcome::Whole(3)),
+    ]
 }
 
 const REACH: &[&str] = &[

@@ -148,6 +148,24 @@ impl Pair {
             Op::Watch(watched) => self.watch(*watched),
             Op::Flushed(done) => self.flushed(*done),
             Op::HalfClosed => self.half_closed(run),
+            Op::Written(hundredths) => self.write(*hundredths)?,
+            Op::ServerFull(full) => {
+                self.model.server_full = *full;
+                self.library.set_server_full(*full);
+            }
+            Op::ServerPlaces(free) => {
+                self.model.free_places = *free;
+                self.desk.free_places = *free;
+            }
+            _ => self.apply_of_program(op, run)?,
+        }
+        Ok(())
+    }
+
+    /// What tasks and handles do.
+    fn apply_of_program(&mut self, op: &Op, run: &mut Run) -> Compared {
+        let at = self.clock.at(self.now);
+        match op {
             Op::StartBlocking(back) => {
                 if let Some((number, key)) = self.running(*back) {
                     let starts = self.model.ledger.start_blocking(number);
@@ -181,15 +199,7 @@ impl Pair {
                 self.model.close(self.now);
                 self.library.close(at);
             }
-            Op::Written(hundredths) => self.write(*hundredths)?,
-            Op::ServerFull(full) => {
-                self.model.server_full = *full;
-                self.library.set_server_full(*full);
-            }
-            Op::ServerPlaces(free) => {
-                self.model.free_places = *free;
-                self.desk.free_places = *free;
-            }
+            _ => {}
         }
         Ok(())
     }

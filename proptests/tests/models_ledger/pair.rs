@@ -14,7 +14,6 @@ impl Pair {
     }
 
     pub(crate) fn apply(&mut self, op: &Op, run: &mut Run) -> Compared {
-        let at = self.clock.at(self.now);
         match *op {
             Op::Pass(jump) => {
                 self.now = jump.from(self.now, self.model.next_alarm());
@@ -38,45 +37,24 @@ impl Pair {
                 return Ok(());
             }
             Op::CancelAll => {
-                let all: Vec<_> = self.model.tasks.iter().map(|task| task.number).collect();
-                for number in all {
+                for number in self.all() {
                     self.cancel(number, Cause::Requested, run)?;
                 }
                 return Ok(());
             }
             Op::Alarms => return self.alarms(run),
             Op::OrphanAll => {
-                let all: Vec<_> = self.model.tasks.iter().map(|task| task.number).collect();
-                for number in all {
+                for number in self.all() {
                     self.orphan(number, run)?;
                 }
                 return Ok(());
             }
             Op::SayProcessing => {
-                let unsent = &self.unsent;
-                let first = self.model.first_turn(|number| unsent.contains(&number));
-                if let Some((number, _)) = first {
-                    run.reach("sign of life due");
-                    self.model.restart_turn(number, self.now);
-                    self.library.suspend_turn(self.keys[number], at);
-                    self.unsent.insert(number);
-                }
+                self.say_processing(run);
                 return Ok(());
             }
             Op::SentProcessing => {
-                if let Some(number) = self.unsent.pop_first() {
-                    let has_turn = self
-                        .model
-                        .task(number)
-                        .is_some_and(|task| task.counted_from.is_some());
-                    run.reach(if has_turn {
-                        "sign of life taken"
-                    } else {
-                        "sign of life taken too late"
-                    });
-                    self.model.requeue_turn(number);
-                    self.library.resume_turn(self.keys[number]);
-                }
+                self.sent_processing(run);
                 return Ok(());
             }
             Op::Shrink => {
@@ -103,6 +81,38 @@ impl Pair {
         match self.number(back) {
             Some(number) => self.apply_to(op, number, run),
             None => Ok(()),
+        }
+    }
+
+    fn all(&self) -> Vec<usize> {
+        self.model.tasks.iter().map(|task| task.number).collect()
+    }
+
+    fn say_processing(&mut self, run: &mut Run) {
+        let at = self.clock.at(self.now);
+        let unsent = &self.unsent;
+        let first = self.model.first_turn(|number| unsent.contains(&number));
+        if let Some((number, _)) = first {
+            run.reach("sign of life due");
+            self.model.restart_turn(number, self.now);
+            self.library.suspend_turn(self.keys[number], at);
+            self.unsent.insert(number);
+        }
+    }
+
+    fn sent_processing(&mut self, run: &mut Run) {
+        if let Some(number) = self.unsent.pop_first() {
+            let has_turn = self
+                .model
+                .task(number)
+                .is_some_and(|task| task.counted_from.is_some());
+            run.reach(if has_turn {
+                "sign of life taken"
+            } else {
+                "sign of life taken too late"
+            });
+            self.model.requeue_turn(number);
+            self.library.resume_turn(self.keys[number]);
         }
     }
 

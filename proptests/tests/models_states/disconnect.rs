@@ -126,38 +126,7 @@ fn check_ends(ops: &Vec<End>, run: &mut Run) -> Compared {
                 let lingers = matches!(before, Phase::Lingering { .. });
                 run.reach_if(lingers, "error in Lingering");
             }
-            End::AllWritten { linger } => {
-                model.linger(*linger, now);
-                library.start_lingering(duration(*linger), clock.at(now));
-                let endless = matches!(model.phase, Phase::Lingering { until: None });
-                run.reach_if(endless, "linger without an end");
-            }
-            End::HalfClosed => {
-                model.half_closed();
-                library.handle_half_closed();
-                let left = before != model.phase;
-                run.reach_if(left, "half-closed behind the client's end");
-            }
-            // In Open it is judged before it comes here.
-            End::ClientDone if before == Phase::Open => {}
-            End::ClientDone => {
-                model.end_of_input();
-                library.handle_end_of_input();
-                let lingers = matches!(before, Phase::Lingering { .. });
-                run.reach_if(lingers, "end of stream in Lingering");
-                let waits = lingers && before == model.phase;
-                run.reach_if(waits, "end of stream before the half-close");
-            }
-            End::Close => {
-                model.close(Reason::Aborted);
-                library.close(proto::EndReason::Aborted);
-                run.reach_if(before == Phase::Draining, "close in Draining");
-            }
-            End::TransportError => {
-                model.close(Reason::Transport);
-                library.close(proto::EndReason::Transport("reset".into()));
-                run.reach_if(before == Phase::Draining, "transport error in Draining");
-            }
+            _ => close(op, (&mut model, &mut library), clock.at(now), now, run),
         }
         run.note(|| format!("{now:>12} ns  {op:?} -> {:?}", model.phase));
         same("phase", &model.phase, &phase(clock, library.phase()))?;
@@ -173,6 +142,52 @@ fn check_ends(ops: &Vec<End>, run: &mut Run) -> Compared {
         same("D9: deadline reached", &model.deadline_reached, &reached)?;
     }
     Ok(())
+}
+
+/// What ends it, once Open has been left or not.
+fn close(
+    op: &End,
+    (model, library): (&mut Disconnect, &mut proto::Disconnect),
+    at: std::time::Instant,
+    now: Nanos,
+    run: &mut Run,
+) {
+    let before = model.phase;
+    match op {
+        End::AllWritten { linger } => {
+            model.linger(*linger, now);
+            library.start_lingering(duration(*linger), at);
+            let endless = matches!(model.phase, Phase::Lingering { until: None });
+            run.reach_if(endless, "linger without an end");
+        }
+        End::HalfClosed => {
+            model.half_closed();
+            library.handle_half_closed();
+            let left = before != model.phase;
+            run.reach_if(left, "half-closed behind the client's end");
+        }
+        // In Open it is judged before it comes here.
+        End::ClientDone if before == Phase::Open => {}
+        End::ClientDone => {
+            model.end_of_input();
+            library.handle_end_of_input();
+            let lingers = matches!(before, Phase::Lingering { .. });
+            run.reach_if(lingers, "end of stream in Lingering");
+            let waits = lingers && before == model.phase;
+            run.reach_if(waits, "end of stream before the half-close");
+        }
+        End::Close => {
+            model.close(Reason::Aborted);
+            library.close(proto::EndReason::Aborted);
+            run.reach_if(before == Phase::Draining, "close in Draining");
+        }
+        End::TransportError => {
+            model.close(Reason::Transport);
+            library.close(proto::EndReason::Transport("reset".into()));
+            run.reach_if(before == Phase::Draining, "transport error in Draining");
+        }
+        _ => {}
+    }
 }
 
 fn reach_timeouts(model: &Disconnect, now: Nanos, run: &mut Run) {

@@ -88,13 +88,38 @@ fn check_puts((is_little, puts): &(bool, Vec<Put>), run: &mut Run) -> Compared {
     } else {
         ByteOrder::Big
     };
-    let (mut model, mut library) = (Outbox::new(order), proto::Outbox::new(order));
     let mut ledger = proto::Ledger::new();
-    let tasks = [0, 1, 2].map(|id| key(&mut ledger, id));
-    let (mut is_broken, mut is_closed) = (false, false);
+    let mut pair = Pair {
+        model: Outbox::new(order),
+        library: proto::Outbox::new(order),
+        tasks: [0, 1, 2].map(|id| key(&mut ledger, id)),
+        is_broken: false,
+        is_closed: false,
+    };
     for put in puts {
+        pair.apply(put, run)?;
+        run.note(|| format!("{put:?} -> {} bytes unsent", pair.model.unsent()));
+        pair.compare()?;
+        // What the driver has fetched, it does not write either.
+        if matches!(put, Put::Abandon) {
+            break;
+        }
+    }
+    Ok(())
+}
+
+struct Pair {
+    model: Outbox,
+    library: proto::Outbox,
+    tasks: [proto::TaskKey; 3],
+    is_broken: bool,
+    is_closed: bool,
+}
+
+impl Pair {
+    fn apply(&mut self, put: &Put, run: &mut Run) -> Compared {
         let code = TaskCode(9);
-        let before = model.unsent();
+        let before = self.model.unsent();
         match put {
             // D8: behind a response that was broken nothing is queued any more.
             Put::Ok { .. }
@@ -102,13 +127,13 @@ fn check_puts((is_little, puts): &(bool, Vec<Put>), run: &mut Run) -> Compared {
             | Put::Goodbye(_)
             | Put::Processing(_)
             | Put::Begin(_)
-                if is_broken || is_closed => {}
-            Put::Body(_) | Put::EndBody | Put::Break if is_closed => {}
+                if self.is_broken || self.is_closed => {}
+            Put::Body(_) | Put::EndBody | Put::Break if self.is_closed => {}
             Put::Ok { id, length } => {
                 let payload: Vec<u8> = (0..*length).map(|at| at as u8).collect();
-                model.push_ok(*id, 9, &payload);
-                library.push_ok(TaskId(*id), code, &payload);
-                let waits = model.id_under_way().is_some();
+                self.model.push_ok(*id, 9, &payload);
+                self.library.push_ok(TaskId(*id), code, &payload);
+                let waits = self.model.id_under_way().is_some();
                 run.reach_if(waits, "a response waits behind a body");
             }
             Put::Error {
@@ -116,100 +141,128 @@ fn check_puts((is_little, puts): &(bool, Vec<Put>), run: &mut Run) -> Compared {
                 error_code,
                 sent,
             } => {
-                model.push_own_error(*id, 9, *error_code, *sent);
+                self.model.push_own_error(*id, 9, *error_code, *sent);
                 let (error, sent) = (ErrorCode(*error_code), ErrorCode(*sent));
-                library.push_own_error(TaskId(*id), code, error, sent);
+                self.library.push_own_error(TaskId(*id), code, error, sent);
             }
             Put::Goodbye(accepted) => {
-                model.push_goodbye(*accepted);
-                library.push_goodbye(*accepted);
+                self.model.push_goodbye(*accepted);
+                self.library.push_goodbye(*accepted);
             }
             Put::Processing(id) => {
-                let again = model.has_processing_of(*id as usize);
+                let again = self.model.has_processing_of(*id as usize);
                 run.reach_if(again, "a second sign of life is queued");
-                model.push_processing(*id, 9, *id as usize);
-                library.push_processing(tasks[*id as usize], TaskId(*id), code);
+                self.model.push_processing(*id, 9, *id as usize);
+                self.library
+                    .push_processing(self.tasks[*id as usize], TaskId(*id), code);
             }
             // N8: one at a time.
-            Put::Begin(_) if model.id_under_way().is_some() => {}
+            Put::Begin(_) if self.model.id_under_way().is_some() => {}
             Put::Begin(id) => {
-                let key = tasks[*id as usize];
-                model.begin_body(*id, 9);
-                library.begin_body(key, TaskId(*id), code);
-                same("under way", &Some(key), &library.under_way())?;
+                let key = self.tasks[*id as usize];
+                self.model.begin_body(*id, 9);
+                self.library.begin_body(key, TaskId(*id), code);
+                same("under way", &Some(key), &self.library.under_way())?;
             }
             Put::Body(length) => {
                 let payload: Vec<u8> = (0..*length).map(|at| at as u8).collect();
-                model.push_body(&payload);
-                library.push_body(&payload);
-                let longer = model.unsent() > before;
+                self.model.push_body(&payload);
+                self.library.push_body(&payload);
+                let longer = self.model.unsent() > before;
                 run.reach_if(longer, "a body is longer than a block");
             }
             Put::EndBody => {
-                model.end_body();
-                library.end_body();
+                self.model.end_body();
+                self.library.end_body();
             }
+            Put::Break | Put::Close | Put::Abandon => self.give_up(put, run)?,
+            Put::Fetch => {
+                let mut fetched = BytesMut::new();
+                self.library.fetch(&mut fetched);
+                same("N8: the wire", &self.model.fetch(), &fetched.to_vec())?;
+            }
+            Put::Taken(hundredths) => self.taken(*hundredths, run)?,
+            Put::Shrink => self.library.shrink(),
+        }
+        Ok(())
+    }
+
+    /// What the transport has not taken is lost, some or all of it.
+    fn give_up(&mut self, put: &Put, run: &mut Run) -> Compared {
+        match put {
             Put::Break => {
-                is_broken |= model.id_under_way().is_some();
-                run.reach_if(is_broken, "broken");
-                let lost = model.break_under_way();
+                self.is_broken |= self.model.id_under_way().is_some();
+                run.reach_if(self.is_broken, "broken");
+                let lost = self.model.break_under_way();
                 run.reach_if(!lost.is_empty(), "broken with answers behind");
                 same(
                     "D8: lost behind it",
                     &lost,
-                    &named(library.break_under_way()),
+                    &named(self.library.break_under_way()),
                 )?;
             }
             Put::Close => {
-                run.reach_if(model.fetched > 0, "closed with bytes fetched");
-                let lost = model.close();
-                same("D5: lost for certain", &lost, &named(library.close()))?;
-                is_closed = true;
+                run.reach_if(self.model.fetched > 0, "closed with bytes fetched");
+                let lost = self.model.close();
+                same("D5: lost for certain", &lost, &named(self.library.close()))?;
+                self.is_closed = true;
             }
             Put::Abandon => {
-                run.reach_if(model.unsent() > 0, "abandoned inside a response");
-                let lost = model.abandon();
-                same("D9: lost", &lost, &named(library.abandon()))?;
-                same("L7", &0, &library.unsent())?;
-                // What the driver has fetched, it does not write either.
-                return Ok(());
+                run.reach_if(self.model.unsent() > 0, "abandoned inside a response");
+                let lost = self.model.abandon();
+                same("D9: lost", &lost, &named(self.library.abandon()))?;
+                same("L7", &0, &self.library.unsent())?;
             }
-            Put::Fetch => {
-                let mut fetched = BytesMut::new();
-                library.fetch(&mut fetched);
-                same("N8: the wire", &model.fetch(), &fetched.to_vec())?;
-            }
-            Put::Taken(hundredths) => {
-                let most = model.fetched;
-                let bytes = (most * hundredths / 100).max(1).min(most);
-                let mut theirs = Vec::new();
-                library.taken(bytes, |whole| {
-                    theirs.push(match whole {
-                        proto::Taken::Answer(terminal) => Taken::Answer(answer(terminal)),
-                        proto::Taken::Processing(key) => {
-                            let number = tasks.iter().position(|task| *task == key);
-                            Taken::Processing(number.unwrap_or(usize::MAX))
-                        }
-                    });
-                });
-                let taken = model.taken(bytes);
-                same("D9, E5: what was taken", &taken, &theirs)?;
-                run.reach_if(is_closed && !taken.is_empty(), "answered behind the end");
-                reach_taken(&model, &taken, bytes, run);
-            }
-            Put::Shrink => library.shrink(),
+            _ => {}
         }
-        run.note(|| format!("{put:?} -> {} bytes unsent", model.unsent()));
-        same("L7: unsent", &model.unsent(), &library.unsent())?;
-        same("has output", &model.has_output(), &library.has_output())?;
-        same("is empty", &model.is_empty(), &library.is_empty())?;
-        same("L3: writable", &model.writable(), &library.writable())?;
-        let unanswered = library.unanswered().collect();
-        same("D9", &model.unanswered(), &named(unanswered))?;
-        let is_under_way = library.under_way().is_some();
-        same("under way", &model.id_under_way().is_some(), &is_under_way)?;
+        Ok(())
     }
-    Ok(())
+
+    fn taken(&mut self, hundredths: usize, run: &mut Run) -> Compared {
+        let most = self.model.fetched;
+        let bytes = (most * hundredths / 100).max(1).min(most);
+        let mut theirs = Vec::new();
+        self.library.taken(bytes, |whole| {
+            theirs.push(match whole {
+                proto::Taken::Answer(terminal) => Taken::Answer(answer(terminal)),
+                proto::Taken::Processing(key) => {
+                    let number = self.tasks.iter().position(|task| *task == key);
+                    Taken::Processing(number.unwrap_or(usize::MAX))
+                }
+            });
+        });
+        let taken = self.model.taken(bytes);
+        same("D9, E5: what was taken", &taken, &theirs)?;
+        run.reach_if(
+            self.is_closed && !taken.is_empty(),
+            "answered behind the end",
+        );
+        reach_taken(&self.model, &taken, bytes, run);
+        Ok(())
+    }
+
+    fn compare(&self) -> Compared {
+        same("L7: unsent", &self.model.unsent(), &self.library.unsent())?;
+        same(
+            "has output",
+            &self.model.has_output(),
+            &self.library.has_output(),
+        )?;
+        same("is empty", &self.model.is_empty(), &self.library.is_empty())?;
+        same(
+            "L3: writable",
+            &self.model.writable(),
+            &self.library.writable(),
+        )?;
+        let unanswered = self.library.unanswered().collect();
+        same("D9", &self.model.unanswered(), &named(unanswered))?;
+        let is_under_way = self.library.under_way().is_some();
+        same(
+            "under way",
+            &self.model.id_under_way().is_some(),
+            &is_under_way,
+        )
+    }
 }
 
 fn reach_taken(model: &Outbox, taken: &[Taken], bytes: usize, run: &mut Run) {
