@@ -204,6 +204,31 @@ pub(crate) fn ops(weights: [u32; 7]) -> impl Strategy<Value = Op> {
     ])
 }
 
+/// A call is out and not taken when Goodbye comes.
+fn goodbye_before_all_is_taken(agreed: Op) -> Vec<Op> {
+    vec![
+        Op::Flush,
+        agreed,
+        Op::Arrive(usize::MAX),
+        Op::Start(call(None)),
+        Op::PutOut(1_000),
+        Op::Goodbye(0),
+        Op::Arrive(usize::MAX),
+        Op::Taken(100),
+    ]
+}
+
+const fn call(id: Option<u32>) -> Start {
+    Start {
+        code: 7,
+        id,
+        length: 1,
+        is_streamed: false,
+        response_is_streamed: false,
+        timeout: NEVER,
+    }
+}
+
 /// The first KeepAlive has been sent and answered, and a call takes its id.
 pub(crate) fn keep_alive_answered(agreed: Op) -> Vec<Op> {
     let (length, block) = (0, 255);
@@ -216,14 +241,7 @@ pub(crate) fn keep_alive_answered(agreed: Op) -> Vec<Op> {
         Op::Flush,
         Op::Respond(0, Response::Ok { length, block }),
         Op::Arrive(usize::MAX),
-        Op::Start(Start {
-            code: 7,
-            id: Some(2),
-            length: 1,
-            is_streamed: false,
-            response_is_streamed: false,
-            timeout: NEVER,
-        }),
+        Op::Start(call(Some(2))),
     ]
 }
 
@@ -235,6 +253,7 @@ pub(crate) fn prelude() -> impl Strategy<Value = Vec<Op>> {
         4 => agreements().prop_map(move |agreed| vec![Op::Flush, agreed, all()]),
         1 => Just(vec![Op::Flush, Op::Respond(0, Response::Error(251)), all()]),
         1 => agreements().prop_map(keep_alive_answered),
+        1 => agreements().prop_map(goodbye_before_all_is_taken),
     ]
 }
 

@@ -21,7 +21,7 @@ use pair::check;
 fn connection_does_what_sections_3_to_9_say() {
     let suite = Suite {
         name: "connection",
-        cases: 14_000,
+        cases: 12_000,
         reach: REACH,
     };
     suite::run(&suite, cases(), check);

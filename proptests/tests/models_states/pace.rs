@@ -51,6 +51,8 @@ fn moved() -> impl Strategy<Value = usize> {
 fn steps() -> impl Strategy<Value = Step> {
     prop_oneof![
         6 => jumps().prop_map(Step::Pass),
+        // Within a limit: what moves then is slow, and has not stopped.
+        2 => (SECOND / 4..SECOND).prop_map(Jump::By).prop_map(Step::Pass),
         2 => (any::<bool>(), any::<bool>())
             .prop_map(|(is_idle, is_active)| Step::Idle { is_idle, is_active }),
         2 => Just(Step::Header),
@@ -62,6 +64,32 @@ fn steps() -> impl Strategy<Value = Step> {
         ),
         1 => Just(Step::Stop),
     ]
+}
+
+/// Some cases begin with what moves too slowly, and has not stopped.
+fn slow() -> impl Strategy<Value = Vec<Step>> {
+    let moves = |bytes| {
+        let body = Step::Body {
+            bytes,
+            is_fresh: false,
+        };
+        let wrote = Step::Wrote {
+            bytes,
+            is_pending: true,
+            stands_still: false,
+        };
+        [body, wrote]
+    };
+    let of = move |at: usize| {
+        vec![
+            moves(0)[at].clone(),
+            Step::Pass(Jump::By(SECOND / 2)),
+            moves(1)[at].clone(),
+            Step::Pass(Jump::ToDeadline(0)),
+            Step::StopReading,
+        ]
+    };
+    prop_oneof![8 => Just(Vec::new()), 1 => (0..2_usize).prop_map(of)]
 }
 
 fn reached(exhausted: proto::Exhausted) -> Reached {
@@ -101,13 +129,13 @@ fn pace_runs_out_when_section_7_says() {
         limits(),
         limits(),
         limits(),
-        prop::collection::vec(steps(), 1..30),
+        (slow(), prop::collection::vec(steps(), 1..30)),
     );
-    let strategy = cases.prop_map(|(wait, read, write, steps)| Paced {
+    let strategy = cases.prop_map(|(wait, read, write, (slow, more))| Paced {
         wait,
         read,
         write,
-        steps,
+        steps: slow.into_iter().chain(more).collect(),
     });
     suite::run(&suite, strategy, check_pace);
 }
