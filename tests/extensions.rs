@@ -94,6 +94,15 @@ async fn e3_what_is_absent_or_does_not_fit_is_the_largest_number() {
     assert_eq!(limits, [u32::MAX; 4]);
 }
 
+/// An interval of less than a millisecond counts as one: it is not none.
+#[tokio::test(start_paused = true)]
+async fn e3_the_interval_stated_is_the_one_that_counts() {
+    let server = builder(|_, timeouts| timeouts.processing_interval = Duration::ZERO).build();
+    let mut client = WireClient::connect(&server);
+    let answer = client.negotiate(Features::NONE).await;
+    assert_eq!(answer.processing_interval_s, 1);
+}
+
 #[tokio::test(start_paused = true)]
 async fn e3_granted_is_what_was_asked_for_and_is_supported() {
     let mut client = WireClient::connect(&server());

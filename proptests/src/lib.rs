@@ -20,6 +20,7 @@
 //! | `reach` | the list of interesting states, and a counter |
 //! | [`timeline`] | a history as text |
 //! | `handmade` | histories written by hand, for tests |
+//! | [`model`] | plain models of the protocol, for the suites `models_*` |
 //!
 //! # How a harness records
 //!
@@ -73,6 +74,7 @@ mod config;
 mod handmade;
 mod hex;
 mod history;
+pub mod model;
 mod op;
 mod oracle;
 mod reach;

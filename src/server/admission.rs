@@ -21,9 +21,9 @@ pub(crate) struct Desk {
     has_changed: bool,
     /// Places of L6 that the connection's own ended tasks have left.
     pub(crate) spare_places: usize,
-    /// Message bytes that the connection holds and the server's L16 does not
-    /// count yet: it is brought up to date once a batch.
-    pub(crate) uncounted_held_bytes: usize,
+    /// Message bytes that the connection holds more, or fewer, than the server's
+    /// L16 counts: that is brought up to date once a batch.
+    pub(crate) uncounted_held_bytes: isize,
 }
 
 impl Desk {

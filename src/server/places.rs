@@ -45,9 +45,10 @@ impl Places {
         self.is_full_with(0)
     }
 
-    /// Whether all are taken once `more` are, which are not counted yet.
-    pub(crate) fn is_full_with(&self, more: usize) -> bool {
-        self.taken.load(Ordering::SeqCst).saturating_add(more) >= self.limit
+    /// Whether all are taken once those are counted that are not yet, or no longer.
+    pub(crate) fn is_full_with(&self, uncounted: isize) -> bool {
+        let taken = self.taken.load(Ordering::SeqCst);
+        taken.saturating_add_signed(uncounted) >= self.limit
     }
 
     pub(crate) fn taken(&self) -> usize {

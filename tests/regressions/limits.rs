@@ -6,7 +6,8 @@ use std::task::{Context, Waker};
 use std::time::Duration;
 
 use asyncserver::server::*;
-use asyncserver::wire::TaskCode;
+use asyncserver::wire::{ErrorCode, TaskCode};
+use futures_util::stream::{self, StreamExt as _};
 use tokio::time::timeout;
 
 use crate::wire_client::*;
@@ -85,4 +86,36 @@ fn two_connections_that_share_the_servers_l7_are_woken() {
             assert_eq!(answers.expect("a wake-up"), expected);
         }
     });
+}
+
+/// A place that a Cancel freed was free only for the next batch.
+#[tokio::test(start_paused = true)]
+async fn a_request_takes_the_place_that_a_cancel_before_it_has_freed() {
+    // Of L6, of N9, and of the server's L16.
+    let narrow: [fn(&mut Limits); 3] = [
+        |limits| limits.task_limit = 1,
+        |_| (),
+        |limits| limits.server_held_limit_bytes = 1,
+    ];
+    for narrow in narrow {
+        let stalls = Registration::task(async |_, message: bytes::Bytes| {
+            let whole = stream::iter([Ok(message)]);
+            Ok(Response::stream(whole.chain(stream::pending())))
+        });
+        let server = server()
+            .limits(limits(narrow))
+            .register(TaskCode(ODD), "stalls", stalls.max_in_flight(1))
+            .build();
+        let mut client = WireClient::connect(&server);
+        client.ask(ODD, 7, b"x").await;
+        settle().await;
+        client
+            .ask_together(&[(251, 7, b""), (ODD, 8, b"y"), (251, 8, b"")])
+            .await;
+        let cancelled = |id| Answer::Error(id, ErrorCode::CANCELLED);
+        client.expect(cancelled(7)).await;
+        client.expect(cancelled(8)).await;
+        client.finish().await;
+        assert_eq!(server.task_count(), 0);
+    }
 }

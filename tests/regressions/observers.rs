@@ -491,3 +491,25 @@ fn who_waits_for_all_clients_finds_their_ends_told() {
         assert_eq!(log.take(), ["closed"]);
     });
 }
+
+struct StartsNothing;
+
+impl TaskFunction for StartsNothing {
+    async fn read(&self, _: Request, _: &mut MessageReader) -> Result<Task, TaskFunctionError> {
+        Ok(Task::nothing())
+    }
+}
+
+/// Of a task without a run function a start was told.
+#[tokio::test(start_paused = true)]
+async fn no_start_is_told_of_a_task_without_a_run_function() {
+    let log = Log::of(Detail::EachRequest);
+    let server = server()
+        .observer(Arc::clone(&log) as Arc<dyn Observer>)
+        .task_function(TaskCode(ODD), "starts nothing", StartsNothing)
+        .build();
+    let mut client = WireClient::connect(&server);
+    client.ask(ODD, 7, b"x").await;
+    client.expect(ok(7, "")).await;
+    assert_eq!(log.take(), ["opened", "accepted 7", "finished 7 Ok"]);
+}

@@ -138,8 +138,9 @@ impl<T> Calls<T> {
     /// PROTOCOL C4: counted only while nothing moves in either direction.
     fn write_deadline(&self) -> Option<Instant> {
         let since = self.clocks.moved.max(self.clocks.output_since);
-        let untaken = self.outgoing.has_untaken();
-        untaken
+        // What was out at Goodbye is not waited for (PROTOCOL C2).
+        let waits = self.outgoing.has_untaken() && self.state != State::Draining;
+        waits
             .then(|| since.checked_add(self.settings.timeouts.write))
             .flatten()
     }
@@ -173,8 +174,10 @@ impl<T> Calls<T> {
     }
 
     fn keep_alive_is_live(&self) -> bool {
+        // Its id may have gone to a call since.
         self.keep_alive
-            .is_some_and(|id| self.table.slot(id).is_some())
+            .and_then(|id| self.table.get(self.table.slot(id)?))
+            .is_some_and(|entry| matches!(entry.owner, Owner::KeepAlive))
     }
 
     fn expire_responses(&mut self, now: Instant) -> Result<(), Expired> {

@@ -87,8 +87,13 @@ impl<T> Calls<T> {
     }
 
     /// The response that is being read is discarded from here on (PROTOCOL C8).
+    /// A call that has not begun has none, and is given up: without its caller
+    /// its message could stay unfinished for ever.
     pub fn discard_response(&mut self, id: TaskId, now: Instant) -> Option<T> {
         let slot = self.table.slot(id)?;
+        if matches!(self.table.get(slot)?.request, RequestState::Queued(_)) {
+            return self.give_up(id, now);
+        }
         self.disown(slot, now)
     }
 

@@ -13,6 +13,8 @@ mod incoming;
 mod outgoing;
 mod settings;
 mod table;
+#[cfg(test)]
+mod tests;
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};

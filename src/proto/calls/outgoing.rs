@@ -22,7 +22,7 @@ pub(super) struct Outgoing {
     /// The request that has begun and has not been put out to its end.
     sending: Option<Sending>,
     /// Requests begun, of any code: what Goodbye counts (PROTOCOL E4).
-    begun: u64,
+    pub(super) begun: u64,
     /// Bytes given out by `poll_output`.
     put_out: u64,
     /// Of these, bytes that the transport has taken.
@@ -110,12 +110,11 @@ impl Outgoing {
         self.taken
     }
 
-    /// Nothing more goes out, and what is out and untaken is not waited for (PROTOCOL C2).
+    /// Nothing more goes out (PROTOCOL C2); the transport may still take what is out.
     pub(super) fn stop(&mut self) {
         self.queue.clear();
         self.cancels.clear();
         self.sending = None;
-        self.put_out = self.taken;
     }
 }
 

@@ -10,6 +10,8 @@ mod output;
 mod reading;
 mod reserved;
 mod settings;
+#[cfg(test)]
+mod tests;
 mod time;
 
 use std::collections::BTreeMap;
@@ -191,6 +193,12 @@ impl<T> Connection<T> {
     #[must_use]
     pub fn has_actions(&self) -> bool {
         !self.actions.is_empty() || !self.retired.is_empty()
+    }
+
+    /// Whether there is anything for [`take_retired`](Self::take_retired) to take.
+    #[must_use]
+    pub const fn has_retired(&self) -> bool {
+        !self.retired.is_empty()
     }
 
     /// What was kept for tasks that ended otherwise than by `finished`.

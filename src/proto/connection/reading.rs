@@ -47,9 +47,13 @@ impl<T> Connection<T> {
         match task.returned {
             Returned::NotYet => self.current = Current::Task(task),
             Returned::Failed(code) => self.answer_own_error(key, code, now),
-            Returned::Nothing | Returned::Run => match self.start(key, now) {
+            Returned::Run => match self.start(key, now) {
                 Some(cause) => self.answer_own_error(key, cause.error_code(), now),
-                None if task.returned == Returned::Run => return true,
+                None => return true,
+            },
+            // No run function (T6): none starts, and nobody is told that one does.
+            Returned::Nothing => match self.ledger.start(key, now) {
+                Some(cause) => self.answer_own_error(key, cause.error_code(), now),
                 None => self.complete_empty(key),
             },
         }

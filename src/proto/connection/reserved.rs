@@ -87,7 +87,7 @@ impl<T> Connection<T> {
             max_in_flight: count(self.settings.limits.in_flight_limit.max(1)),
             max_message_bytes: count(admission.largest_message()),
             idle_limit_s: seconds(self.settings.timeouts.wait),
-            processing_interval_s: seconds(self.settings.timeouts.processing_interval),
+            processing_interval_s: seconds(self.processing_interval()),
         };
         let mut payload = BytesMut::with_capacity(Negotiated::LENGTH);
         answer.encode(self.settings.order, &mut payload);

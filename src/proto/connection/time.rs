@@ -15,6 +15,10 @@ impl<T> Connection<T> {
     /// The end of a turn: sets the clocks by what has happened in it, then acts
     /// on those that have run out, judged after the turn's bytes (L13).
     pub fn handle_timeout(&mut self, now: Instant) {
+        // What the transport may still take of a closed connection is not waited for.
+        if self.phase() == Phase::Closed {
+            return;
+        }
         self.set_clocks(now);
         // A drain that this turn has finished was not cut short by a deadline of now.
         self.linger_if_done(now);
@@ -124,7 +128,7 @@ impl<T> Connection<T> {
     }
 
     /// An interval of none would never come to an end.
-    fn processing_interval(&self) -> Duration {
+    pub(super) fn processing_interval(&self) -> Duration {
         const SHORTEST: Duration = Duration::from_millis(1);
         self.settings.timeouts.processing_interval.max(SHORTEST)
     }

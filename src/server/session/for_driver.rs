@@ -93,10 +93,15 @@ impl Session {
             let (buffer, at) = unread;
             desk.spare_places = std::mem::take(&mut state.spare_places);
             while inputs.len() < most {
-                desk.uncounted_held_bytes = state.held_bytes.saturating_sub(state.counted_held);
+                desk.uncounted_held_bytes = state.held_bytes as isize - state.counted_held as isize;
                 match state.connection.handle_input(buffer, at, desk, now) {
                     Some(input) => self.sort_input(state, input, inputs, after),
                     None => break,
+                }
+                // The next request finds the places that this one freed, a Cancel that is.
+                if state.connection.has_retired() {
+                    self.carry_out(state, after);
+                    desk.spare_places += std::mem::take(&mut state.spare_places);
                 }
             }
             state.spare_places += std::mem::take(&mut desk.spare_places);
