@@ -106,7 +106,7 @@ struct Scenario<C> {
 }
 
 fn scenarios() -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("scenarios")
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("scenarios/models")
 }
 
 /// Runs the suite.
@@ -125,15 +125,19 @@ pub fn run<C>(
     let config = Config {
         cases,
         failure_persistence: None,
-        max_shrink_iters: 20_000,
+        max_shrink_iters: shrink_steps(),
         ..Config::default()
     };
     let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &seed_bytes(seed));
     let reached = RefCell::new(BTreeMap::new());
+    // Those up to the first that fails; what shrinking tries does not count.
+    let (tried, has_failed) = (Cell::new(0_u64), Cell::new(false));
     let began = std::time::Instant::now();
     let outcome = TestRunner::new_with_rng(config, rng).run(&strategy, |case| {
         let mut run = Run::default();
         let compared = checked(&check, &case, &mut run);
+        tried.set(tried.get() + u64::from(!has_failed.get()));
+        has_failed.set(has_failed.get() || matches!(compared, Err(Difference::Found(_))));
         for (name, count) in run.reached {
             *reached.borrow_mut().entry(name).or_insert(0) += count;
         }
@@ -154,10 +158,19 @@ pub fn run<C>(
     );
     match outcome {
         Ok(()) => {}
-        Err(TestError::Fail(_, case)) => fail(suite, &check, case),
+        Err(TestError::Fail(_, case)) => {
+            println!("{}: failed after {} cases", suite.name, tried.get());
+            fail(suite, &check, case)
+        }
         Err(TestError::Abort(why)) => panic!("{}: {why}", suite.name),
     }
     tell_reach(suite, &reached.into_inner());
+}
+
+/// `PROPTEST_MAX_SHRINK_ITERS=0`: the first failure is enough, and is not kept.
+fn shrink_steps() -> u32 {
+    let set = std::env::var("PROPTEST_MAX_SHRINK_ITERS").ok();
+    set.and_then(|set| set.parse().ok()).unwrap_or(20_000)
 }
 
 fn size_and_seed(cases: u32) -> (u32, u64) {
@@ -245,9 +258,10 @@ fn fail<C: Serialize + Clone + Debug>(
     };
     let path = scenarios().join(format!("{}-found.json", suite.name));
     let text = serde_json::to_string_pretty(&scenario).unwrap_or_default();
-    let kept = match std::fs::write(&path, text) {
-        Ok(()) => format!("kept as {}", path.display()),
-        Err(error) => format!("could not be kept: {error}"),
+    let kept = match (shrink_steps() > 0).then(|| std::fs::write(&path, text)) {
+        None => "not kept".to_owned(),
+        Some(Ok(())) => format!("kept as {}", path.display()),
+        Some(Err(error)) => format!("could not be kept: {error}"),
     };
     panic!("{}: {what}\n{timeline}{kept}", suite.name);
 }
@@ -272,7 +286,8 @@ where
         let scenario: Scenario<C> =
             serde_json::from_str(&text).unwrap_or_else(|why| panic!("{path:?}: {why}"));
         let (timeline, compared) = timeline_of(check, &scenario.case);
-        println!("{}: {}\n{timeline}", path.display(), scenario.about);
+        let name = path.file_stem().unwrap_or_default().to_string_lossy();
+        println!("kept scenario {name}: {}\n{timeline}", scenario.about);
         match (compared, scenario.open_bug) {
             (Ok(()), None) => {}
             (Ok(()), Some(bug)) => {
