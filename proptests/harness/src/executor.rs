@@ -47,7 +47,11 @@ impl WatchedExecutor {
         self.runs_on.spawn(self.watched("the harness", future));
     }
 
-    fn watched(&self, who: &'static str, mut future: BoxFuture<'static, ()>) -> BoxFuture<'static, ()> {
+    fn watched(
+        &self,
+        who: &'static str,
+        mut future: BoxFuture<'static, ()>,
+    ) -> BoxFuture<'static, ()> {
         let world = self.world.clone();
         let (mut last_us, mut polls) = (u64::MAX, 0_u32);
         let at_rest = std::future::poll_fn(move |cx| {
@@ -94,7 +98,8 @@ impl Executor for WatchedExecutor {
             let _live = live;
             future.await;
         });
-        self.runs_on.spawn(self.watched("a future of the server", counted));
+        self.runs_on
+            .spawn(self.watched("a future of the server", counted));
     }
 
     fn spawn_blocking(&self, function: Box<dyn FnOnce() + Send>) {

@@ -125,7 +125,9 @@ pub fn run_with(scenario: &Scenario, splits: Splits) -> Outcome {
     let mut faults = world.faults();
     if world.other_owners() > 0 {
         let owners = world.other_owners();
-        faults.push(format!("{owners} owners of the world are left: something leaks"));
+        faults.push(format!(
+            "{owners} owners of the world are left: something leaks"
+        ));
     }
     Outcome { history, faults }
 }

@@ -1,7 +1,9 @@
 //! An observer that records.
 
-use asyncserver::server::{self, ClientHandle, ConnectionReport, ObservedTask, Observer, TaskEnding};
 use asyncserver::runtime::Endpoints;
+use asyncserver::server::{
+    self, ClientHandle, ConnectionReport, ObservedTask, Observer, TaskEnding,
+};
 use oracle::{CancelCause, Ending, Observed, What};
 
 use crate::report::report;

@@ -308,13 +308,16 @@ impl Player {
         self.network_step(&Op::Unstall).await;
         self.network_step(&Op::ReadAll).await;
         self.world.complete_all();
-        self.until(Duration::from_secs(6), || self.is_closed()).await;
+        self.until(Duration::from_secs(6), || self.is_closed())
+            .await;
         self.client.queue(Write::End);
-        self.until(Duration::from_secs(1), || self.is_closed()).await;
+        self.until(Duration::from_secs(1), || self.is_closed())
+            .await;
         if !self.is_closed() {
             self.program_step(&Op::Disconnect { after_ms: 500 });
         }
-        self.until(Duration::from_secs(60), || self.is_closed()).await;
+        self.until(Duration::from_secs(60), || self.is_closed())
+            .await;
         if !self.is_closed() {
             self.world.fault(format!("it hangs: {}", self.pending()));
         }

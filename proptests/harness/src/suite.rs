@@ -8,9 +8,7 @@ use std::path::{Path, PathBuf};
 
 use oracle::Scenario;
 use proptest::strategy::Strategy;
-use proptest::test_runner::{
-    Config, RngAlgorithm, TestCaseError, TestError, TestRng, TestRunner,
-};
+use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestError, TestRng, TestRunner};
 
 use crate::{Failure, Outcome};
 

@@ -9,9 +9,7 @@ use asyncserver::server::{
 };
 use asyncserver::wire::{ByteOrder, ErrorCode, TaskCode};
 use bytes::Bytes;
-use oracle::{
-    BodyEnd, Does, FunctionEnd, Reads, RunEnd, Runs, TaskSpec, What, pattern,
-};
+use oracle::{BodyEnd, Does, FunctionEnd, Reads, RunEnd, Runs, TaskSpec, What, pattern};
 use sha2::{Digest, Sha256};
 use tokio::io::AsyncReadExt;
 
@@ -70,9 +68,9 @@ fn kind(spec: &TaskSpec, world: &World) -> Registration {
         Runs::Async => Registration::task(move |context, message| {
             run(world.clone(), spec.clone(), context, message)
         }),
-        Runs::Blocking => Registration::blocking(move |context, message| {
-            block(&world, &spec, &context, &message)
-        }),
+        Runs::Blocking => {
+            Registration::blocking(move |context, message| block(&world, &spec, &context, &message))
+        }
     }
 }
 
@@ -170,13 +168,7 @@ fn with_number(message: &Bytes, order: ByteOrder) -> Option<(u32, Bytes)> {
     Some((order.decode_u32(*number), message.slice(4..)))
 }
 
-async fn demo(
-    world: &World,
-    does: Does,
-    run: u32,
-    context: &TaskContext,
-    message: Bytes,
-) -> End {
+async fn demo(world: &World, does: Does, run: u32, context: &TaskContext, message: Bytes) -> End {
     let number = with_number(&message, order(context));
     let sleep = |ms: u32| world.sleep(Duration::from_millis(ms.into()));
     match does {
@@ -190,7 +182,10 @@ async fn demo(
         Does::Tasks => {
             let order = order(context);
             let ids = context.client().tasks().into_iter();
-            result(ids.flat_map(|id| order.encode_u32(id.0)).collect::<Vec<_>>())
+            result(
+                ids.flat_map(|id| order.encode_u32(id.0))
+                    .collect::<Vec<_>>(),
+            )
         }
         Does::Sleep | Does::Tidy | Does::Produce | Does::Tear => {
             let Some((number, rest)) = number else {
@@ -212,7 +207,11 @@ async fn demo(
                 () = sleep(number) => result("done"),
             }
         }
-        Does::Nothing | Does::Reject | Does::Digest | Does::First | Does::Block
+        Does::Nothing
+        | Does::Reject
+        | Does::Digest
+        | Does::First
+        | Does::Block
         | Does::Scripted => unreachable!("{does:?} is no future of its message alone"),
     }
 }

@@ -217,9 +217,14 @@ fn check_state(facts: &Facts<'_>, id: u32, state: State, found: &mut Found<'_>) 
         let what = format!("{id} was interrupted in Receiving, and its run function had started");
         found.broken(Rule::D9, what, "the state it was in", shown);
     }
+    // What was dropped for a cancel or a limit is answered (T10, T12).
+    let answered = facts.observed().any(|(_, what)| {
+        matches!(what, crate::Observed::Finished { id: of, ending: crate::Ending::Error(_) } if *of == id)
+    });
     let unfinished = facts.run_of(request).is_some_and(|run| {
         run.ended.is_none_or(|(ended, how)| {
-            how == crate::RunEnd::Dropped || facts.closed.is_some_and(|closed| ended > closed)
+            (how == crate::RunEnd::Dropped && !answered)
+                || facts.closed.is_some_and(|closed| ended > closed)
         })
     });
     let stuck = facts.stuck(id).is_some();

@@ -1,7 +1,8 @@
 //! Accepted: odd but legal ends, clocks and extensions (D, E, L).
 
 use oracle::{
-    Ask, BodyEnd, Call, Direction, OnHalfClose, Reason, Residue, Returned, RunEnd, State, What,
+    Ask, BodyEnd, Call, Direction, Ending, Observed, OnHalfClose, Reason, Residue, Returned,
+    RunEnd, State, What,
 };
 
 use crate::{accepted, h};
@@ -112,5 +113,18 @@ accepted! {
         .at(100).ends(1, RunEnd::Dropped).closed_with(GRACEFUL, |r| r.deadline_reached = true).at(900).returns(1, Returned::Nothing);
     the_end_of_the_context: h().sends(1, SCRIPTED).starts(1, 1, 20).calls(Call::EndContext).at(10_000).ends(1, RunEnd::Dropped)
         .closed_with(GRACEFUL, |r| r.deadline_reached = true);
+    a_negotiate_above_the_limit_of_messages: h().config(|c| c.limits.message_bytes = 0)
+        .sends(1, Ask::Negotiate { version: 1, features: 0, bytes: 5 })
+        .ok(1, &[1, 0, 0, 0, 0, 0, 0, 4, 0, 0, 0, 0, 0, 0, 0, 7, 8, 0, 0, 0, 15]);
+    a_reset_that_is_noticed_late: h().event(What::ClientReset).at(5000).server_ends().closed(Reason::Transport);
+    two_breaks_that_the_network_held_and_gave_together: h().event(What::Stalled(Direction::ToServer))
+        .sends(5, Ask::Break).at(700).sends(3, Ask::Break).at(720).event(What::Flowing(Direction::ToServer))
+        .starts(0, 5, 8).ends(0, RunEnd::Uncoded).starts(1, 3, 8).ends(1, RunEnd::Uncoded).client_ends().server_ends()
+        .closed(Reason::RunFunction { id: 5 });
+    a_deadline_of_a_task_that_the_transport_did_not_take: h().sends(2, Ask::Limited(900)).starts(0, 2, 15).at(200)
+        .ends(0, RunEnd::Dropped).observed(Observed::Finished { id: 2, ending: Ending::Error(253) }).client_resets()
+        .closed_with(Reason::Transport, |r| r.interrupted_tasks[0].state = State::Responding);
+    a_goodbye_that_l3_cut_off: h().config(|c| c.timeouts.write_ms = 100).negotiates(3).stalls().sends(1, Ask::Echo(0)).at(500)
+        .client_ends().at(620).closed_with(Reason::ClientClosed, |r| r.interrupted_tasks[0].state = State::Responding).server_ends();
     a_refused_connection: h().server_ends().closed(Reason::Refused).client_ends();
 }
