@@ -1,5 +1,6 @@
 //! Plays a scenario against the real server.
 
+use std::cell::Cell;
 use std::sync::{Arc, Mutex};
 use std::task::Poll;
 use std::time::Duration;
@@ -84,6 +85,14 @@ struct Player {
     client: Client,
     network: Arc<dyn Network>,
     handle: Option<ClientHandle>,
+    writing: Cell<Writing>,
+}
+
+/// Whether the server's transport takes bytes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Writing {
+    Moves,
+    Held,
 }
 
 impl Player {
@@ -118,6 +127,7 @@ impl Player {
             client,
             network,
             handle: None,
+            writing: Cell::new(Writing::Moves),
         }
     }
 
@@ -222,6 +232,7 @@ impl Player {
             Op::StallWriting => {
                 stalled(Direction::ToClient);
                 self.network.hold(Direction::ToClient);
+                self.writing.set(Writing::Held);
             }
             Op::StallReading => {
                 stalled(Direction::ToServer);
@@ -229,6 +240,7 @@ impl Player {
             }
             Op::Unstall => {
                 self.network.release();
+                self.writing.set(Writing::Moves);
                 self.world.record(What::Flowing(Direction::ToServer));
                 if self.client.reading() == Reading::All {
                     self.world.record(What::Flowing(Direction::ToClient));
@@ -248,6 +260,9 @@ impl Player {
             return;
         }
         self.client.set_reading(Reading::All);
+        if self.writing.get() == Writing::Held {
+            return;
+        }
         self.world.record(What::Flowing(Direction::ToClient));
         self.client.read_what_waits().await;
     }

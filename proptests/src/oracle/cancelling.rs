@@ -3,7 +3,8 @@
 use super::answers::certain_cancel;
 use super::facts::{Facts, Moment, Run, ms};
 use super::rule::{Found, Rule};
-use crate::history::{Observed, RunEnd};
+use crate::history::{Ending, Observed, RunEnd};
+use crate::report::Reason;
 use crate::tasks::{Runs, TaskSpec};
 
 /// Judges when functions end after a cancel, and why others were dropped.
@@ -106,6 +107,16 @@ fn check_dropped(facts: &Facts<'_>, number: usize, task: &TaskSpec, found: &mut 
     let over = facts
         .over()
         .is_some_and(|over| facts.us(over) <= time + allowance);
+    // L3 ends a connection before its client, which takes nothing, can see it.
+    let by_l3 = facts
+        .report
+        .is_some_and(|report| matches!(report.reason, Reason::WriteTimeout | Reason::WriteTooSlow));
+    let interrupted = facts.observed().any(|(moment, what)| {
+        let is_it =
+            matches!(what, Observed::Finished { id, ending: Ending::Interrupted } if *id == run.id);
+        is_it && moment < dropped
+    });
+    let over = over || (by_l3 && interrupted);
     let unseen = facts.history.end_us < time + allowance;
     if !cancelled && !limited && !over && !unseen && !facts.cannot_answer(time + allowance) {
         let what = format!("the run function of {} was dropped", run.id);

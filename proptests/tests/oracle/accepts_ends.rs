@@ -126,5 +126,11 @@ accepted! {
         .closed_with(Reason::Transport, |r| r.interrupted_tasks[0].state = State::Responding);
     a_goodbye_that_l3_cut_off: h().config(|c| c.timeouts.write_ms = 100).negotiates(3).stalls().sends(1, Ask::Echo(0)).at(500)
         .client_ends().at(620).closed_with(Reason::ClientClosed, |r| r.interrupted_tasks[0].state = State::Responding).server_ends();
+    two_tasks_with_one_id_that_end_in_two_states: h().stalls().sends(0, Ask::Echo(9)).starts(0, 0, 1).ends(0, RunEnd::Result)
+        .observed(Observed::Finished { id: 0, ending: Ending::Ok }).sends(0, SCRIPTED).starts(1, 0, 20).begins(Call::Close)
+        .ends(1, RunEnd::Dropped).closed_with(Reason::Aborted, |r| r.interrupted_tasks[0].state = State::Responding);
+    a_function_that_l3_dropped: h().config(|c| c.timeouts.write_ms = 400).complete().negotiates(3).stalls().sends(2, SCRIPTED)
+        .starts(0, 2, 20).at(1200).observed(Observed::Finished { id: 2, ending: Ending::Interrupted }).ends(0, RunEnd::Dropped)
+        .at(3200).closed(Reason::WriteTimeout).server_ends();
     a_refused_connection: h().server_ends().closed(Reason::Refused).client_ends();
 }
