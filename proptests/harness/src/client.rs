@@ -13,9 +13,10 @@ use crate::executor::WatchedExecutor;
 use crate::transport::Network;
 use crate::world::{World, lock};
 
-/// What a server may send before the client stops reading, in bytes: a scenario
-/// by chance may ask for gigabytes.
+/// What a server may send before the client stops reading, in bytes, and in
+/// fillings of the transport: a scenario by chance may ask for gigabytes.
 const RECEIVED_MOST: usize = 4 << 20;
+const FILLINGS_MOST: usize = 20_000;
 
 /// How the client's bytes are cut before they are written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -64,6 +65,7 @@ struct Shared {
     /// Bytes that were recorded as sent and not taken yet.
     untaken: AtomicUsize,
     received: AtomicUsize,
+    received_most: usize,
 }
 
 impl Client {
@@ -73,7 +75,7 @@ impl Client {
         executor: &WatchedExecutor,
         stream: C,
         network: Arc<dyn Network>,
-        splits: Splits,
+        (splits, capacity_bytes): (Splits, usize),
     ) -> Self
     where
         C: AsyncRead + AsyncWrite + Send + 'static,
@@ -88,6 +90,7 @@ impl Client {
             sending: Mutex::new(Sending::Open),
             untaken: AtomicUsize::new(0),
             received: AtomicUsize::new(0),
+            received_most: RECEIVED_MOST.min(FILLINGS_MOST * capacity_bytes),
         }));
         let (from, to) = tokio::io::split(stream);
         executor.run_beside(Box::pin(client.clone().read(from, mode)));
@@ -193,7 +196,7 @@ impl Client {
         let world = &self.0.world;
         world.record(What::Received(Hex(bytes.to_vec())));
         let received = self.0.received.fetch_add(bytes.len(), Ordering::Relaxed) + bytes.len();
-        if received > RECEIVED_MOST && self.reading() != Reading::Stopped {
+        if received > self.0.received_most && self.reading() != Reading::Stopped {
             world.record(What::Stalled(Direction::ToClient));
             self.set_reading(Reading::Stopped);
         }
@@ -201,7 +204,7 @@ impl Client {
 
     /// Whether it has taken as much as it ever will.
     pub(crate) fn is_full(&self) -> bool {
-        self.0.received.load(Ordering::Relaxed) > RECEIVED_MOST
+        self.0.received.load(Ordering::Relaxed) > self.0.received_most
     }
 
     async fn write(

@@ -114,14 +114,11 @@ pub fn run_with(scenario: &Scenario, splits: Splits) -> Outcome {
         splits,
     };
     let capacity_bytes = scenario.config.transport_buffer_bytes;
-    let world = runtime.block_on(play(scenario, &stage, |world| {
+    let (world, history) = runtime.block_on(play(scenario, &stage, |world| {
         let told = world.clone();
         memory(capacity_bytes, move || told.record(What::ClientReset))
     }));
     drop(runtime);
-    let mut history = world.history();
-    history.views.tasks = oracle::View::Complete;
-    history.views.observer = oracle::View::Complete;
     let mut faults = world.faults();
     if world.other_owners() > 0 {
         let owners = world.other_owners();

@@ -10,7 +10,10 @@ use asyncserver::server::{
     ClientHandle, ConnectionOptions, ConnectionReport, OnHalfClose, Server, Serving,
 };
 use asyncserver::wire::TaskId;
-use oracle::{Ask, Call, Config, Direction, Op, Request, Residue, Returned, Scenario, Then, What};
+use oracle::{
+    Ask, Call, Config, Direction, History, Op, Request, Residue, Returned, Scenario, Then, View,
+    What,
+};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_util::sync::CancellationToken;
 
@@ -38,12 +41,13 @@ pub struct Stage {
     pub splits: Splits,
 }
 
-/// Plays `scenario` on `stage`, over the link that `connect` makes, to its very end.
+/// Plays `scenario` on `stage`, over the link that `connect` makes, to its very
+/// end; the world, and its history until then.
 pub async fn play<C, S>(
     scenario: &Scenario,
     stage: &Stage,
     connect: impl FnOnce(&World) -> Link<C, S>,
-) -> World
+) -> (World, History)
 where
     C: AsyncRead + AsyncWrite + Send + 'static,
     S: Transport,
@@ -62,7 +66,10 @@ where
     }
     player.settle().await;
     player.record_residue();
-    world
+    let mut history = world.history();
+    history.views.tasks = View::Complete;
+    history.views.observer = View::Complete;
+    (world, history)
 }
 
 async fn yield_times(times: usize) {
@@ -115,7 +122,13 @@ impl Player {
         let connection: Connection = Arc::new(Mutex::new(Some(Box::pin(future))));
         executor.spawn(drive(Arc::clone(&connection), world.clone()));
         let network = Arc::clone(&link.network);
-        let client = Client::start(world, &executor, link.client, link.network, stage.splits);
+        let client = Client::start(
+            world,
+            &executor,
+            link.client,
+            link.network,
+            (stage.splits, config.transport_buffer_bytes),
+        );
         Self {
             world: world.clone(),
             config,
@@ -320,6 +333,8 @@ impl Player {
 
     /// Lets everything come to its end, and demands that it does.
     async fn settle(&self) {
+        // The last step has its effect before.
+        self.until(Duration::from_millis(8), || false).await;
         self.network_step(&Op::Unstall).await;
         self.network_step(&Op::ReadAll).await;
         self.world.complete_all();

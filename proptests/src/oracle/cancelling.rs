@@ -3,8 +3,7 @@
 use super::answers::certain_cancel;
 use super::facts::{Facts, Moment, Run, ms};
 use super::rule::{Found, Rule};
-use crate::history::{Ending, Observed, RunEnd};
-use crate::report::Reason;
+use crate::history::{Observed, RunEnd};
 use crate::tasks::{Runs, TaskSpec};
 
 /// Judges when functions end after a cancel, and why others were dropped.
@@ -107,16 +106,7 @@ fn check_dropped(facts: &Facts<'_>, number: usize, task: &TaskSpec, found: &mut 
     let over = facts
         .over()
         .is_some_and(|over| facts.us(over) <= time + allowance);
-    // L3 ends a connection before its client, which takes nothing, can see it.
-    let by_l3 = facts
-        .report
-        .is_some_and(|report| matches!(report.reason, Reason::WriteTimeout | Reason::WriteTooSlow));
-    let interrupted = facts.observed().any(|(moment, what)| {
-        let is_it =
-            matches!(what, Observed::Finished { id, ending: Ending::Interrupted } if *id == run.id);
-        is_it && moment < dropped
-    });
-    let over = over || (by_l3 && interrupted);
+    let over = over || facts.interrupted(run.id, dropped);
     let unseen = facts.history.end_us < time + allowance;
     if !cancelled && !limited && !over && !unseen && !facts.cannot_answer(time + allowance) {
         let what = format!("the run function of {} was dropped", run.id);
@@ -131,10 +121,17 @@ fn check_stuck(facts: &Facts<'_>, found: &mut Found<'_>) {
         let Observed::Stuck { id } = observed else {
             continue;
         };
-        let of_id = (0..facts.requests.len()).rev().find(|number| {
+        let of_id = |number: &usize| {
             let request = &facts.requests[*number];
             request.id == *id && request.end < moment && facts.task(request).is_some()
-        });
+        };
+        // A later request with the same id is a duplicate (T11).
+        let runs = |number: &usize| {
+            let run = facts.run_of(&facts.requests[*number]);
+            run.is_some_and(|run| run.ended.is_none_or(|(ended, _)| ended > moment))
+        };
+        let last = || (0..facts.requests.len()).rev().filter(of_id);
+        let of_id = last().find(runs).or_else(|| last().next());
         let Some((number, task)) = of_id.and_then(|n| Some((n, facts.task(&facts.requests[n])?)))
         else {
             found.broken(

@@ -286,6 +286,13 @@ fn check_errors(facts: &Facts<'_>, found: &mut Found<'_>) {
         let over = facts
             .over()
             .map_or(facts.history.end_us, |over| facts.us(over));
+        // A client that does not read sees the end late: what counts is when the
+        // connection was closed, less its linger.
+        let over = if facts.flows(facts.us(moment), over) {
+            over
+        } else {
+            ended_us(facts).saturating_sub(ms(timeouts.linger_ms))
+        };
         if over > until {
             let what = "a failure without a code did not end the connection";
             found.broken(

@@ -74,10 +74,7 @@ fn essence(outcome: &Outcome) -> (Option<Report>, BTreeMap<u32, Vec<Vec<u8>>>) {
 }
 
 /// The terminal answers of each id, whole ones only.
-fn answers(
-    received: &[u8],
-    order: asyncserver::wire::ByteOrder,
-) -> BTreeMap<u32, Vec<Vec<u8>>> {
+fn answers(received: &[u8], order: asyncserver::wire::ByteOrder) -> BTreeMap<u32, Vec<Vec<u8>>> {
     let (mut answers, mut rest) = (BTreeMap::<u32, Vec<Vec<u8>>>::new(), received);
     while let Some((code, behind)) = rest.split_first() {
         let Some((id, behind)) = behind.split_first_chunk::<4>() else {
@@ -93,7 +90,10 @@ fn answers(
             break;
         };
         if *code < 2 {
-            answers.entry(id).or_default().push([&[*code], body].concat());
+            answers
+                .entry(id)
+                .or_default()
+                .push([&[*code], body].concat());
         }
         rest = behind;
     }

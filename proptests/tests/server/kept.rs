@@ -10,7 +10,12 @@ fn every_kept_scenario_is_accepted() {
         assert!(!scenario.about.is_empty(), "{name} says what it shows");
         let outcome = harness::run(&scenario);
         let verdict = outcome.verdict();
-        assert!(verdict.is_ok(), "{name}: {}\n{}", scenario.about, show(&outcome));
+        assert!(
+            verdict.is_ok(),
+            "{name}: {}\n{}",
+            scenario.about,
+            show(&outcome)
+        );
     }
 }
 

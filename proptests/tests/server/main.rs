@@ -12,7 +12,6 @@ use harness::suite::{Suite, show};
 use harness::{Outcome, Splits};
 use oracle::strategy::{Theme, any_scenarios};
 use oracle::{Oracle, Reach, Scenario};
-use proptest::strategy::Strategy;
 
 /// The most steps of a scenario.
 const STEPS: usize = 14;
@@ -62,13 +61,13 @@ macro_rules! suites {
 }
 
 suites! {
-    any_scenario: 6000, any_scenarios(STEPS);
-    cancelling: 2000, Theme::Cancelling.scenarios(STEPS);
-    ends: 2000, Theme::Ends.scenarios(STEPS);
-    bodies: 2000, Theme::Bodies.scenarios(STEPS);
-    limits: 2000, Theme::Limits.scenarios(STEPS);
-    clocks: 2000, Theme::Clocks.scenarios(STEPS);
-    requests: 2000, Theme::Requests.scenarios(STEPS);
+    any_scenario: 3000, any_scenarios(STEPS);
+    cancelling: 1000, Theme::Cancelling.scenarios(STEPS);
+    ends: 1000, Theme::Ends.scenarios(STEPS);
+    bodies: 1000, Theme::Bodies.scenarios(STEPS);
+    limits: 1000, Theme::Limits.scenarios(STEPS);
+    clocks: 1000, Theme::Clocks.scenarios(STEPS);
+    requests: 1000, Theme::Requests.scenarios(STEPS);
 }
 
 #[test]
