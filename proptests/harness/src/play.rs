@@ -93,6 +93,7 @@ struct Player {
     network: Arc<dyn Network>,
     handle: Option<ClientHandle>,
     writing: Cell<Writing>,
+    shutdowns: Arc<Mutex<Vec<(u32, BoxFuture<'static, ()>)>>>,
 }
 
 /// Whether the server's transport takes bytes.
@@ -141,6 +142,7 @@ impl Player {
             network,
             handle: None,
             writing: Cell::new(Writing::Moves),
+            shutdowns: Arc::default(),
         }
     }
 
@@ -324,11 +326,26 @@ impl Player {
     fn shutdown(&self, after_ms: u64) {
         let call = self.world.begin_call(Call::Shutdown { after_ms });
         let over = self.serving.shutdown(Duration::from_millis(after_ms));
-        let world = self.world.clone();
-        self.executor.run_beside(Box::pin(async move {
-            over.await;
-            world.end_call(call, Returned::Nothing);
-        }));
+        let over: BoxFuture<'static, ()> = Box::pin(async move { drop(over.await) });
+        lock(&self.shutdowns).push((call, over));
+        let (world, shutdowns) = (self.world.clone(), Arc::clone(&self.shutdowns));
+        // Whichever is woken looks at all, oldest first: Tokio wakes those who
+        // wait for one thing in a random order.
+        self.executor
+            .run_beside(Box::pin(std::future::poll_fn(move |cx| {
+                let mut shutdowns = lock(&shutdowns);
+                shutdowns.retain_mut(|(call, over)| {
+                    let is_over = over.as_mut().poll(cx).is_ready();
+                    if is_over {
+                        world.end_call(*call, Returned::Nothing);
+                    }
+                    !is_over
+                });
+                if shutdowns.is_empty() {
+                    return Poll::Ready(());
+                }
+                Poll::Pending
+            })));
     }
 
     /// Lets everything come to its end, and demands that it does.
