@@ -1,7 +1,8 @@
 //! Suites: cases by chance from a fixed seed, shrunk and kept when they fail.
 //!
 //! Every run takes the same cases, so that it says the same each time.
-//! `PROPTEST_CASES` sets how many, `ASYNCSERVER_SEED` takes others.
+//! `PROPTEST_CASES` sets how many, `ASYNCSERVER_SEED` takes others;
+//! `PROPTEST_MAX_SHRINK_ITERS` bounds how long a failure is made smaller.
 
 use std::fmt::{Debug, Write as _};
 use std::path::{Path, PathBuf};
@@ -42,7 +43,7 @@ impl Suite {
             cases,
             failure_persistence: None,
             max_shrink_time: SHRINK_MS,
-            max_shrink_iters: 5000,
+            max_shrink_iters: number("PROPTEST_MAX_SHRINK_ITERS").map_or(5000, |most| most as u32),
             ..Config::default()
         };
         let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &self.seed());

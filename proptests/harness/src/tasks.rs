@@ -1,6 +1,5 @@
 //! The tasks of a scenario as real registrations that report what they do.
 
-use std::future::Future;
 use std::time::Duration;
 
 use asyncserver::server::{
@@ -351,11 +350,11 @@ impl Reading {
     }
 }
 
-fn at_once(
+async fn at_once(
     world: World,
     code: u8,
     context: TaskContext,
     end: impl FnOnce() -> End + Send,
-) -> impl Future<Output = Result<Response, TaskError>> + Send {
-    async move { Run::start(&world, code, context.id().0).end(end()) }
+) -> Result<Response, TaskError> {
+    Run::start(&world, code, context.id().0).end(end())
 }

@@ -128,7 +128,9 @@ fn check_stuck(facts: &Facts<'_>, found: &mut Found<'_>) {
         // A later request with the same id is a duplicate (T11).
         let runs = |number: &usize| {
             let run = facts.run_of(&facts.requests[*number]);
-            run.is_some_and(|run| run.ended.is_none_or(|(ended, _)| ended > moment))
+            run.is_some_and(|run| {
+                run.started < moment && run.ended.is_none_or(|(ended, _)| ended > moment)
+            })
         };
         let last = || (0..facts.requests.len()).rev().filter(of_id);
         let of_id = last().find(runs).or_else(|| last().next());

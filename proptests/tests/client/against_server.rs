@@ -344,7 +344,7 @@ async fn check(made: Made, runs: &Runs) -> Result<(), String> {
 fn calls_end_as_what_became_of_them() {
     let suite = Suite {
         name: "client_against_server",
-        cases: 2500,
+        cases: 1500,
     };
     let judged = suite.run(&plans(), |plan| under_paused_time(play(plan.clone())));
     if let Err((why, plan)) = judged {

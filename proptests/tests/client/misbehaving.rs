@@ -339,7 +339,7 @@ fn check(ended: &Ended, did: &Did) -> Result<(), String> {
 fn a_misbehaving_server_costs_calls_and_nothing_else() {
     let suite = Suite {
         name: "misbehaving_server",
-        cases: 4000,
+        cases: 2500,
     };
     let judged = suite.run(&plans(), |plan| under_paused_time(play(plan.clone())));
     if let Err((why, plan)) = judged {

@@ -1,8 +1,8 @@
 //! Accepted: odd but legal ends, clocks and extensions (D, E, L).
 
 use oracle::{
-    Ask, BodyEnd, Call, Direction, Ending, Observed, OnHalfClose, Reason, Residue, Returned,
-    RunEnd, State, What,
+    Ask, BodyEnd, Call, Direction, Ending, FunctionEnd, Observed, OnHalfClose, Reason, Residue,
+    Returned, RunEnd, State, What,
 };
 
 use crate::{accepted, h};
@@ -132,5 +132,18 @@ accepted! {
     a_function_that_l3_dropped: h().config(|c| c.timeouts.write_ms = 400).complete().negotiates(3).stalls().sends(2, SCRIPTED)
         .starts(0, 2, 20).at(1200).observed(Observed::Finished { id: 2, ending: Ending::Interrupted }).ends(0, RunEnd::Dropped)
         .at(3200).closed(Reason::WriteTimeout).server_ends();
+    a_wait_that_a_stuck_function_does_not_end: h().config(|c| c.timeouts.wait_ms = 400)
+        .sends(2, Ask::Scripted { code: 22, bytes: 0 }).starts(0, 2, 22).at(500).calls(Call::CancelAll).at(800)
+        .observed(Observed::Stuck { id: 2 }).error(2, 255).at(1200).server_ends().at(2600).ends(0, RunEnd::Result)
+        .at(3200).closed(Reason::TimeoutWaitingForTask);
+    a_list_of_a_client_that_sees_its_end_late: h().stalls().sends(0, SCRIPTED).starts(0, 0, 20).sends(0, Ask::KeepAlive(0))
+        .observed(Observed::Finished { id: 0, ending: Ending::Interrupted }).at(200).lists(&[]).at(210).ends(0, RunEnd::Dropped)
+        .at(2000).closed_after(1, Reason::DuplicateTaskId { id: 0 }, |_| ());
+    a_failed_task_function_of_a_client_that_does_not_read: h().config(|c| c.timeouts.write_ms = 100).stalls()
+        .sends(5, Ask::Reject(0)).function(5, 7).function_ends(5, FunctionEnd::Failed).at(1900).flows().server_ends()
+        .at(2000).closed_after(0, Reason::TaskFunction { id: 5 }, |_| ());
+    a_stuck_task_whose_id_was_sent_again: h().sends(1, Ask::Scripted { code: 22, bytes: 0 }).starts(0, 1, 22).calls(Call::CancelAll)
+        .at(300).sends(1, Ask::Tidy(9)).observed(Observed::Stuck { id: 1 }).error(1, 255).at(500)
+        .ends(0, RunEnd::Whole { bytes: 0 });
     a_refused_connection: h().server_ends().closed(Reason::Refused).client_ends();
 }
