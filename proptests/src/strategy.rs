@@ -194,7 +194,7 @@ type AskStrategy = BoxedStrategy<Ask>;
 /// Every kind of request; a swarm picks some.
 fn asks() -> Vec<AskStrategy> {
     let scripted =
-        || (20..=26u8, 0..40usize).prop_map(|(code, bytes)| Ask::Scripted { code, bytes });
+        || (20..=27u8, 0..40usize).prop_map(|(code, bytes)| Ask::Scripted { code, bytes });
     let negotiate = (0..4u8, 0..8u32, select(vec![0, 4, 5, 5, 5, 5, 9])).prop_map(
         |(version, features, bytes)| Ask::Negotiate {
             version,

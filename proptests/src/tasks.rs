@@ -148,7 +148,7 @@ pub enum Does {
 /// (Cooperate, 300 ms), 22 (blocking, a grace of 300 ms), and 23, 24 and 25,
 /// whose task functions [leave](Reads::Nothing) their message, [panic](Reads::Panics)
 /// and [dawdle](Reads::Dawdles); 26 begins its response with the first byte, and
-/// two of it may be in flight.
+/// two of it may be in flight; 27 is blocking under Drop.
 #[must_use]
 pub fn scripted_tasks() -> Vec<TaskSpec> {
     let cooperate = OnCancel::Cooperate { grace_ms: 300 };
@@ -173,6 +173,10 @@ pub fn scripted_tasks() -> Vec<TaskSpec> {
             ..TaskSpec::new(code, Does::Scripted)
         });
     }
+    tasks.push(TaskSpec {
+        runs: Runs::Blocking,
+        ..TaskSpec::new(27, Does::Scripted)
+    });
     tasks.push(TaskSpec {
         begin_after_bytes: 1,
         max_in_flight: Some(2),

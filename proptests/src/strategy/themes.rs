@@ -158,7 +158,7 @@ impl Theme {
         match self {
             Self::Cancelling => vec![
                 scripted(&[20, 20, 21]),
-                scripted(&[21, 22, 22]),
+                scripted(&[21, 22, 27]),
                 scripted(&[20, 21, 22, 23]),
                 cancel(),
                 cancel(),

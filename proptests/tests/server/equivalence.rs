@@ -13,7 +13,7 @@ use super::*;
 fn the_same_scenario_has_the_same_history() {
     let suite = Suite {
         name: "determinism",
-        cases: 500,
+        cases: 250,
     };
     suite.run_scenarios(&oracle::strategy::scenarios(STEPS), |scenario| {
         let (first, second) = (harness::run(scenario), harness::run(scenario));
@@ -30,7 +30,7 @@ fn the_same_scenario_has_the_same_history() {
 fn bytes_that_come_one_by_one_are_judged_too() {
     let suite = Suite {
         name: "byte_by_byte",
-        cases: 1000,
+        cases: 600,
     };
     suite.run_scenarios(&oracle::strategy::scenarios(STEPS), |scenario| {
         accepted(harness::run_with(scenario, Splits::EachByte)).map(|outcome| count(&outcome))

@@ -61,7 +61,7 @@ macro_rules! suites {
 }
 
 suites! {
-    any_scenario: 3000, any_scenarios(STEPS);
+    any_scenario: 2500, any_scenarios(STEPS);
     cancelling: 1000, Theme::Cancelling.scenarios(STEPS);
     ends: 1000, Theme::Ends.scenarios(STEPS);
     bodies: 1000, Theme::Bodies.scenarios(STEPS);
