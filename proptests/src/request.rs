@@ -59,7 +59,7 @@ pub enum Ask {
     Limited(u32),
     /// A scripted task of this code.
     Scripted {
-        /// 20, 21 or 22: see [`scripted_tasks`](crate::scripted_tasks).
+        /// 20 to 27: see [`scripted_tasks`](crate::scripted_tasks).
         code: u8,
         /// Message bytes.
         bytes: usize,

@@ -6,7 +6,11 @@ use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
 use proptest::sample::{select, subsequence};
+use proptest::strategy::Union;
 
+mod themes;
+
+pub use self::themes::Theme;
 use crate::history::{BodyEnd, RunEnd};
 use crate::op::{Op, Piece, Scenario, Step, Then};
 use crate::request::{Ask, Blocks, Request};
@@ -42,22 +46,114 @@ pub const KINDS: [&str; 26] = [
     "pass",
 ];
 
-/// Whole scenarios of at most `steps` steps.
+/// Whole scenarios of at most `steps` steps: of any kind, or of a [`Theme`].
 pub fn scenarios(steps: usize) -> impl Strategy<Value = Scenario> {
+    let themed = Theme::ALL.map(|theme| (1, theme.scenarios(steps).boxed()));
+    let any = (4, any_scenarios(steps).boxed());
+    Union::new_weighted(themed.into_iter().chain([any]).collect())
+}
+
+/// Scenarios of any few kinds of steps and requests.
+pub fn any_scenarios(steps: usize) -> impl Strategy<Value = Scenario> {
     let swarm = subsequence(KINDS.to_vec(), 1..=8);
     (configs(), swarm, subsequence(asks(), 1..=6)).prop_flat_map(move |(config, kinds, asks)| {
         // Without requests nothing happens.
         let kinds = [kinds, vec!["send"; 3], vec!["complete"]].concat();
-        let step = (
-            pauses(),
-            select(kinds).prop_flat_map(move |kind| op(kind, &asks)),
-        );
-        vec(step, 1..=steps).prop_map(move |timed| Scenario {
-            about: String::new(),
-            config: config.clone(),
-            steps: in_time(timed),
-        })
+        timed(kinds, asks, steps).prop_map(move |timed| scenario(config.clone(), timed))
     })
+}
+
+/// Steps of these kinds with these requests.
+fn timed(
+    kinds: Vec<&'static str>,
+    asks: Vec<AskStrategy>,
+    steps: usize,
+) -> impl Strategy<Value = Vec<(u64, Op)>> {
+    let op = select(kinds).prop_flat_map(move |kind| op(kind, &asks));
+    vec((pauses(), op), 1..=steps)
+}
+
+fn scenario(config: Config, timed: Vec<(u64, Op)>) -> Scenario {
+    let mut steps = in_time(timed);
+    aim(&mut steps);
+    if config.transport_buffer_bytes < SMALL_BUFFER {
+        steps.iter_mut().for_each(|step| shorten(&mut step.op));
+    }
+    Scenario {
+        about: String::new(),
+        config,
+        steps,
+    }
+}
+
+/// Most cancels and completions are for ids that had been sent before: a small id
+/// stands for one of the last ids.
+fn aim(steps: &mut [Step]) {
+    let mut sent = Vec::new();
+    for step in steps {
+        let requests = match &mut step.op {
+            Op::Send { request, .. } => std::slice::from_mut(request),
+            Op::SendTogether { requests } => requests,
+            Op::Cancel { id } | Op::Complete { id, .. } | Op::CompleteBody { id, .. } => {
+                *id = aimed(*id, &sent);
+                continue;
+            }
+            _ => continue,
+        };
+        for request in requests {
+            if matches!(request.ask, Ask::Cancel(_)) {
+                request.id = aimed(request.id, &sent);
+            } else {
+                sent.push(request.id);
+            }
+        }
+    }
+}
+
+fn aimed(id: u32, sent: &[u32]) -> u32 {
+    let back = (id as usize).min(sent.len());
+    // The last small id stays what it is, so that cancels of nothing happen.
+    let last = if id < 5 { back + 1 } else { usize::MAX };
+    let index = sent.len().checked_sub(last);
+    index.map_or(id, |index| sent[index])
+}
+
+/// A transport that takes fewer bytes at once gets only short messages: each
+/// byte is a turn of the server.
+const SMALL_BUFFER: usize = 64;
+
+/// The longest message and body under [`SMALL_BUFFER`].
+const SHORT_BYTES: usize = 3000;
+
+fn shorten(op: &mut Op) {
+    match op {
+        Op::Send { request, .. } | Op::Cut { request, .. } => shorten_ask(&mut request.ask),
+        Op::SendTogether { requests } => {
+            let asks = requests.iter_mut().map(|request| &mut request.ask);
+            asks.for_each(shorten_ask);
+        }
+        Op::Complete {
+            how: RunEnd::Whole { bytes } | RunEnd::Streamed { bytes, .. },
+            ..
+        } => *bytes = (*bytes).min(SHORT_BYTES),
+        _ => {}
+    }
+}
+
+fn shorten_ask(ask: &mut Ask) {
+    match ask {
+        Ask::Echo(bytes)
+        | Ask::Sleep { rest: bytes, .. }
+        | Ask::Nothing(bytes)
+        | Ask::Reject(bytes)
+        | Ask::Digest(bytes)
+        | Ask::First(bytes)
+        | Ask::Scripted { bytes, .. }
+        | Ask::Unknown { bytes, .. }
+        | Ask::KeepAlive(bytes) => *bytes = (*bytes).min(SHORT_BYTES),
+        Ask::Produce(bytes) | Ask::Tear(bytes) => *bytes = (*bytes).min(SHORT_BYTES as u32),
+        _ => {}
+    }
 }
 
 fn in_time(timed: Vec<(u64, Op)>) -> Vec<Step> {
@@ -98,7 +194,7 @@ type AskStrategy = BoxedStrategy<Ask>;
 /// Every kind of request; a swarm picks some.
 fn asks() -> Vec<AskStrategy> {
     let scripted =
-        || (20..=22u8, 0..40usize).prop_map(|(code, bytes)| Ask::Scripted { code, bytes });
+        || (20..=27u8, 0..40usize).prop_map(|(code, bytes)| Ask::Scripted { code, bytes });
     let negotiate = (0..4u8, 0..8u32, select(vec![0, 4, 5, 5, 5, 5, 9])).prop_map(
         |(version, features, bytes)| Ask::Negotiate {
             version,
@@ -135,9 +231,12 @@ fn asks() -> Vec<AskStrategy> {
         (0..3usize).prop_map(Ask::Cancel).boxed(),
         negotiate.boxed(),
         (1..16u8, vec(any::<u8>(), 0..6))
-            .prop_map(|(code, message)| Ask::Raw {
-                code,
-                message: message.into(),
+            .prop_map(|(code, mut message)| {
+                // Four bytes would ask for gigabytes of a body.
+                let most = if [4, 9].contains(&code) { 3 } else { 6 };
+                message.truncate(most);
+                let message = message.into();
+                Ask::Raw { code, message }
             })
             .boxed(),
     ]
@@ -203,6 +302,13 @@ fn op(kind: &str, asks: &[AskStrategy]) -> BoxedStrategy<Op> {
                 then,
             })
             .boxed(),
+        "cut_header" => (request(), 0..8usize)
+            .prop_map(|(request, bytes)| Op::Cut {
+                request,
+                bytes,
+                then: Then::Silence,
+            })
+            .boxed(),
         "garbage" => vec(any::<u8>(), 1..60)
             .prop_map(|bytes| Op::Garbage {
                 bytes: bytes.into(),
@@ -256,7 +362,7 @@ fn plain_op(kind: &str) -> Op {
 pub fn configs() -> impl Strategy<Value = Config> {
     let order = select(vec![Order::Big, Order::Little]);
     let half_close = select(vec![OnHalfClose::Leave, OnHalfClose::Drain]);
-    let buffer = select(vec![1, 64, 1024, 1 << 16]);
+    let buffer = select(vec![1, 7, 64, 1024, 1024, 1 << 16, 1 << 16]);
     (
         order,
         half_close,

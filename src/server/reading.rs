@@ -63,6 +63,10 @@ impl ReadingFunction {
         })
     }
 
+    pub(crate) const fn key(&self) -> TaskKey {
+        self.context.key
+    }
+
     pub(crate) fn is_for(&self, key: TaskKey) -> bool {
         self.context.key == key
     }

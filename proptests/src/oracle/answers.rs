@@ -10,7 +10,7 @@ use super::received::{Filled, Received, Reply, Tail};
 use super::rule::{Found, Rule};
 use super::sent::Sent;
 use crate::history::RunEnd;
-use crate::tasks::{Does, OnCancel, Runs, TaskSpec};
+use crate::tasks::{Does, OnCancel, TaskSpec};
 
 /// Judges every response by the request that it answers.
 pub(crate) fn check(facts: &Facts<'_>, found: &mut Found<'_>) {
@@ -247,8 +247,8 @@ impl Case<'_, '_> {
         let ended = run.ended.map(|(moment, _)| self.facts.us(moment));
         let within = ended
             .is_none_or(|ended| ended <= self.facts.us(cancelled) + ms(task.grace_ms()) + late);
-        let allowed = match (task.on_cancel, task.runs) {
-            (OnCancel::Drop, Runs::Async) => "CANCELLED, for it was cancelled while it ran",
+        let allowed = match task.on_cancel {
+            OnCancel::Drop => "CANCELLED, for it was cancelled while it ran",
             _ if !within => "CANCELLED, for its grace was over when it returned",
             _ => return,
         };

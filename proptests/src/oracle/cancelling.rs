@@ -106,6 +106,7 @@ fn check_dropped(facts: &Facts<'_>, number: usize, task: &TaskSpec, found: &mut 
     let over = facts
         .over()
         .is_some_and(|over| facts.us(over) <= time + allowance);
+    let over = over || facts.interrupted(run.id, dropped);
     let unseen = facts.history.end_us < time + allowance;
     if !cancelled && !limited && !over && !unseen && !facts.cannot_answer(time + allowance) {
         let what = format!("the run function of {} was dropped", run.id);
@@ -120,10 +121,19 @@ fn check_stuck(facts: &Facts<'_>, found: &mut Found<'_>) {
         let Observed::Stuck { id } = observed else {
             continue;
         };
-        let of_id = (0..facts.requests.len()).rev().find(|number| {
+        let of_id = |number: &usize| {
             let request = &facts.requests[*number];
             request.id == *id && request.end < moment && facts.task(request).is_some()
-        });
+        };
+        // A later request with the same id is a duplicate (T11).
+        let runs = |number: &usize| {
+            let run = facts.run_of(&facts.requests[*number]);
+            run.is_some_and(|run| {
+                run.started < moment && run.ended.is_none_or(|(ended, _)| ended > moment)
+            })
+        };
+        let last = || (0..facts.requests.len()).rev().filter(of_id);
+        let of_id = last().find(runs).or_else(|| last().next());
         let Some((number, task)) = of_id.and_then(|n| Some((n, facts.task(&facts.requests[n])?)))
         else {
             found.broken(

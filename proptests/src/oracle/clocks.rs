@@ -34,10 +34,12 @@ fn left_open_us(facts: &Facts<'_>) -> u64 {
 pub(crate) fn may_wait_out(facts: &Facts<'_>, report: &Report) -> Result<(), Impossible> {
     let accepted = (report.accepted as usize).min(facts.requests.len());
     let taken = facts.requests[..accepted].last().map(|request| request.end);
-    let ran = facts
-        .runs
-        .iter()
-        .filter_map(|run| run.ended.filter(|(_, how)| *how != RunEnd::Dropped));
+    let ran = facts.runs.iter().filter_map(|run| {
+        let (ended, how) = run.ended?;
+        // PROTOCOL T13: for the rest of the connection a stuck function is gone.
+        let stuck = facts.stuck(run.id).is_some_and(|stuck| stuck < ended);
+        (how != RunEnd::Dropped && !stuck).then_some((ended, how))
+    });
     let busy = ran
         .map(|(moment, _)| moment)
         .chain(taken)

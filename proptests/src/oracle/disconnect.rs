@@ -205,7 +205,8 @@ fn check_linger(facts: &Facts<'_>, found: &mut Found<'_>) {
     let reset = facts
         .client_reset
         .map_or(u64::MAX, |moment| facts.us(moment));
-    let both = client.max(facts.us(ended)).min(reset);
+    // One that came before was not noticed before (L12).
+    let both = client.min(reset).max(facts.us(ended));
     let due = facts
         .us(ended)
         .saturating_add(linger)
@@ -275,7 +276,9 @@ fn check_errors(facts: &Facts<'_>, found: &mut Found<'_>) {
             let cancelled = facts.cancels_of(number, Moment::MAX).next().is_some();
             // Only what was looked at can fail: later requests show that it was.
             let looked_at = facts.accepted_at_least() > number + 1 && request.answer.is_none();
-            (looked_at && !cancelled).then_some((rule, request.end))
+            // When it failed is known of what was recorded.
+            let recorded = request.run.is_some() || request.function.is_some();
+            (looked_at && !cancelled && !recorded).then_some((rule, request.end))
         });
     let causes: Vec<_> = by_run.chain(by_function).chain(by_kind).collect();
     for (rule, moment) in causes {
@@ -283,6 +286,13 @@ fn check_errors(facts: &Facts<'_>, found: &mut Found<'_>) {
         let over = facts
             .over()
             .map_or(facts.history.end_us, |over| facts.us(over));
+        // A client that does not read sees the end late: what counts is when the
+        // connection was closed, less its linger.
+        let over = if facts.flows(facts.us(moment), over) {
+            over
+        } else {
+            ended_us(facts).saturating_sub(ms(timeouts.linger_ms))
+        };
         if over > until {
             let what = "a failure without a code did not end the connection";
             found.broken(

@@ -7,6 +7,7 @@ use super::outcome::Outcome;
 use super::received::{Received, Reply, Tail};
 use super::rule::{Found, Rule};
 use super::sent::Sent;
+use crate::history::Direction;
 use crate::report::Reason;
 
 const GOODBYE: u32 = 1;
@@ -210,6 +211,10 @@ fn check_missing_goodbye(
         .calls
         .iter()
         .any(|call| call.what == crate::Call::Close);
+    // What L3 cuts off is not written (D8), Goodbye included.
+    let stalled = facts.stalls.iter().any(|(direction, from, to)| {
+        *direction == Direction::ToClient && *from < ended && to.is_none_or(|to| to > ended)
+    });
     let negotiating = facts
         .requests
         .iter()
@@ -221,6 +226,7 @@ fn check_missing_goodbye(
         && !closed
         && !report.deadline_reached
         && !negotiating
+        && !stalled
     {
         let what = "the connection ended without the Goodbye that was granted";
         found.broken(

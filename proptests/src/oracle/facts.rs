@@ -261,6 +261,13 @@ impl<'h> Facts<'h> {
     }
 
     fn request_of_run(&self, moment: Moment, id: u32, code: u8) -> Option<usize> {
+        // Of requests with one id the earlier ones are over, though their answers
+        // may not have been read yet.
+        let finished = self.finished_before(moment, id);
+        let of_id = |index: usize| {
+            let before = self.requests[..index].iter();
+            before.filter(|r| r.id == id && self.is_task(r)).count()
+        };
         let may_run = |r: &Sent| {
             let over = r.answer.is_some_and(|a| self.responses[a].last < moment);
             (r.id, r.code) == (id, code) && r.run.is_none() && r.header < moment && !over
@@ -269,10 +276,24 @@ impl<'h> Facts<'h> {
             let reply = r.answer.map(|a| &self.responses[a].reply);
             matches!(reply, Some(Reply::Error { code: 252, .. }))
         };
-        let candidates = || (0..self.requests.len()).filter(|i| may_run(&self.requests[*i]));
+        let candidates = || {
+            (0..self.requests.len())
+                .filter(|i| may_run(&self.requests[*i]) && of_id(*i) >= finished)
+        };
         candidates()
             .find(|i| !unavailable(&self.requests[*i]))
             .or_else(|| candidates().next())
+    }
+
+    fn is_task(&self, request: &Sent) -> bool {
+        self.config.task(request.code).is_some()
+    }
+
+    /// How many tasks with this id the observer saw finish.
+    fn finished_before(&self, moment: Moment, id: u32) -> usize {
+        let events = self.history.events[..moment].iter();
+        let is_it = |event: &&crate::Event| matches!(event.what, What::Observed(crate::Observed::Finished { id: of, .. }) if of == id);
+        events.filter(is_it).count()
     }
 
     fn request_of_function(&self, moment: Moment, id: u32, code: u8) -> Option<usize> {

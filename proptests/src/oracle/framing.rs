@@ -34,12 +34,18 @@ pub(crate) fn check(facts: &Facts<'_>, found: &mut Found<'_>) {
     check_message_limit(facts, found);
 }
 
+/// L4 of a code. A Negotiate is understood (E3) below its own length, too.
+fn message_limit(facts: &Facts<'_>, code: u8) -> usize {
+    let least = if code == 252 { 5 } else { 0 };
+    facts.config.message_limit(code).max(least)
+}
+
 /// L4: a longer message is never taken, and ends the connection.
 fn check_message_limit(facts: &Facts<'_>, found: &mut Found<'_>) {
     let reported = facts.report.map_or(0, |report| report.accepted as usize);
     let accepted = facts.accepted_at_least().max(reported);
     for (number, request) in facts.requests.iter().enumerate() {
-        let limit = facts.config.message_limit(request.code);
+        let limit = message_limit(facts, request.code);
         if request.message.len() > limit && accepted > number {
             let what = format!(
                 "request {} with {} message bytes was accepted",

@@ -269,7 +269,8 @@ pub(crate) fn listable(facts: &Facts<'_>, from: Moment, to: Moment) -> (Vec<u32>
         let cancelled = facts
             .answer(request)
             .is_some_and(|answer| answer.first < to);
-        if is_live && !stuck && !over && !cancelled {
+        let interrupted = facts.interrupted(request.id, to);
+        if is_live && !stuck && !over && !cancelled && !interrupted {
             must.push(request.id);
         }
     }

@@ -38,8 +38,10 @@ pub(crate) fn check(facts: &Facts<'_>, found: &mut Found<'_>) {
                 moments(),
             );
         }
+        // A thread may get to an earlier request later.
         let held: usize = beside
             .iter()
+            .filter(|other| other.request < run.request)
             .filter_map(|other| Some(facts.requests[other.request?].message.len()))
             .sum();
         // The message that reaches the limit is taken; behind it reading pauses.

@@ -3,7 +3,8 @@
 use super::facts::{Called, Cancel, Facts, Moment, Run, ms};
 use super::received::{Received, Reply};
 use super::sent::Sent;
-use crate::history::{BodyEnd, Call, Direction, Observed, RunEnd, What};
+use crate::history::{BodyEnd, Call, Direction, Ending, Observed, RunEnd, What};
+use crate::report::{Reason, Report};
 use crate::tasks::{Does, TaskSpec};
 
 impl<'h> Facts<'h> {
@@ -100,6 +101,23 @@ impl<'h> Facts<'h> {
             self.client_reset,
         ];
         ends.into_iter().flatten().min()
+    }
+
+    /// Whether a connection error had interrupted the task before that moment, as
+    /// the observer saw it: a client whose responses stall sees it later.
+    pub(crate) fn interrupted(&self, id: u32, before: Moment) -> bool {
+        let is_error = |report: &Report| {
+            !matches!(
+                report.reason,
+                Reason::GracefulDisconnect | Reason::TimeoutWaitingForTask
+            )
+        };
+        let mut observed = self.observed();
+        self.report.is_some_and(is_error)
+            && observed.any(|(moment, what)| {
+                let ending = Ending::Interrupted;
+                moment < before && *what == Observed::Finished { id, ending }
+            })
     }
 
     /// How many of the first requests were certainly accepted, of whatever code.

@@ -7,7 +7,8 @@ use asyncserver::wire::ErrorCode;
 use super::facts::Facts;
 use super::received::Reply;
 use super::rule::{Found, Rule};
-use crate::report::{Report, State};
+use super::sent::Sent;
+use crate::report::{Interrupted, Report, State};
 
 /// Judges the closing report.
 pub(crate) fn check(facts: &Facts<'_>, found: &mut Found<'_>) {
@@ -180,7 +181,7 @@ fn check_interrupted(facts: &Facts<'_>, report: &Report, found: &mut Found<'_>) 
                 );
             }
         }
-        check_state(facts, task.id, task.state, found);
+        check_state(facts, *task, found);
     }
     let forgotten = owed.iter().find(|(_, count)| **count > 0);
     if let Some(((id, code), _)) = forgotten
@@ -198,13 +199,12 @@ fn check_interrupted(facts: &Facts<'_>, report: &Report, found: &mut Found<'_>) 
 }
 
 /// The state in which a task was interrupted, where the history shows it.
-fn check_state(facts: &Facts<'_>, id: u32, state: State, found: &mut Found<'_>) {
-    let request = facts
-        .requests
-        .iter()
-        .rev()
-        .find(|r| r.id == id && r.answer.is_none() && facts.task(r).is_some());
-    let Some(request) = request else {
+fn check_state(facts: &Facts<'_>, task: Interrupted, found: &mut Found<'_>) {
+    let Interrupted { id, code, state } = task;
+    // Of two with the same id and code it cannot be told which is meant.
+    let is_it = |r: &&Sent| (r.id, r.code) == (id, code) && r.answer.is_none();
+    let mut alike = facts.requests.iter().filter(is_it);
+    let (Some(request), None) = (alike.next(), alike.next()) else {
         return;
     };
     // One whose run function had started is not received any more.
@@ -217,9 +217,14 @@ fn check_state(facts: &Facts<'_>, id: u32, state: State, found: &mut Found<'_>) 
         let what = format!("{id} was interrupted in Receiving, and its run function had started");
         found.broken(Rule::D9, what, "the state it was in", shown);
     }
+    // What was dropped for a cancel or a limit is answered (T10, T12).
+    let answered = facts.observed().any(|(_, what)| {
+        matches!(what, crate::Observed::Finished { id: of, ending: crate::Ending::Error(_) } if *of == id)
+    });
     let unfinished = facts.run_of(request).is_some_and(|run| {
         run.ended.is_none_or(|(ended, how)| {
-            how == crate::RunEnd::Dropped || facts.closed.is_some_and(|closed| ended > closed)
+            (how == crate::RunEnd::Dropped && !answered)
+                || facts.closed.is_some_and(|closed| ended > closed)
         })
     });
     let stuck = facts.stuck(id).is_some();

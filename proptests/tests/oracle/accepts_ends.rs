@@ -1,7 +1,8 @@
 //! Accepted: odd but legal ends, clocks and extensions (D, E, L).
 
 use oracle::{
-    Ask, BodyEnd, Call, Direction, OnHalfClose, Reason, Residue, Returned, RunEnd, State, What,
+    Ask, BodyEnd, Call, Direction, Ending, FunctionEnd, Observed, OnHalfClose, Reason, Residue,
+    Returned, RunEnd, State, What,
 };
 
 use crate::{accepted, h};
@@ -112,5 +113,37 @@ accepted! {
         .at(100).ends(1, RunEnd::Dropped).closed_with(GRACEFUL, |r| r.deadline_reached = true).at(900).returns(1, Returned::Nothing);
     the_end_of_the_context: h().sends(1, SCRIPTED).starts(1, 1, 20).calls(Call::EndContext).at(10_000).ends(1, RunEnd::Dropped)
         .closed_with(GRACEFUL, |r| r.deadline_reached = true);
+    a_negotiate_above_the_limit_of_messages: h().config(|c| c.limits.message_bytes = 0)
+        .sends(1, Ask::Negotiate { version: 1, features: 0, bytes: 5 })
+        .ok(1, &[1, 0, 0, 0, 0, 0, 0, 4, 0, 0, 0, 0, 0, 0, 0, 7, 8, 0, 0, 0, 15]);
+    a_reset_that_is_noticed_late: h().event(What::ClientReset).at(5000).server_ends().closed(Reason::Transport);
+    two_breaks_that_the_network_held_and_gave_together: h().event(What::Stalled(Direction::ToServer))
+        .sends(5, Ask::Break).at(700).sends(3, Ask::Break).at(720).event(What::Flowing(Direction::ToServer))
+        .starts(0, 5, 8).ends(0, RunEnd::Uncoded).starts(1, 3, 8).ends(1, RunEnd::Uncoded).client_ends().server_ends()
+        .closed(Reason::RunFunction { id: 5 });
+    a_deadline_of_a_task_that_the_transport_did_not_take: h().sends(2, Ask::Limited(900)).starts(0, 2, 15).at(200)
+        .ends(0, RunEnd::Dropped).observed(Observed::Finished { id: 2, ending: Ending::Error(253) }).client_resets()
+        .closed_with(Reason::Transport, |r| r.interrupted_tasks[0].state = State::Responding);
+    a_goodbye_that_l3_cut_off: h().config(|c| c.timeouts.write_ms = 100).negotiates(3).stalls().sends(1, Ask::Echo(0)).at(500)
+        .client_ends().at(620).closed_with(Reason::ClientClosed, |r| r.interrupted_tasks[0].state = State::Responding).server_ends();
+    two_tasks_with_one_id_that_end_in_two_states: h().stalls().sends(0, Ask::Echo(9)).starts(0, 0, 1).ends(0, RunEnd::Result)
+        .observed(Observed::Finished { id: 0, ending: Ending::Ok }).sends(0, SCRIPTED).starts(1, 0, 20).begins(Call::Close)
+        .ends(1, RunEnd::Dropped).closed_with(Reason::Aborted, |r| r.interrupted_tasks[0].state = State::Responding);
+    a_function_that_l3_dropped: h().config(|c| c.timeouts.write_ms = 400).complete().negotiates(3).stalls().sends(2, SCRIPTED)
+        .starts(0, 2, 20).at(1200).observed(Observed::Finished { id: 2, ending: Ending::Interrupted }).ends(0, RunEnd::Dropped)
+        .at(3200).closed(Reason::WriteTimeout).server_ends();
+    a_wait_that_a_stuck_function_does_not_end: h().config(|c| c.timeouts.wait_ms = 400)
+        .sends(2, Ask::Scripted { code: 22, bytes: 0 }).starts(0, 2, 22).at(500).calls(Call::CancelAll).at(800)
+        .observed(Observed::Stuck { id: 2 }).error(2, 255).at(1200).server_ends().at(2600).ends(0, RunEnd::Result)
+        .at(3200).closed(Reason::TimeoutWaitingForTask);
+    a_list_of_a_client_that_sees_its_end_late: h().stalls().sends(0, SCRIPTED).starts(0, 0, 20).sends(0, Ask::KeepAlive(0))
+        .observed(Observed::Finished { id: 0, ending: Ending::Interrupted }).at(200).lists(&[]).at(210).ends(0, RunEnd::Dropped)
+        .at(2000).closed_after(1, Reason::DuplicateTaskId { id: 0 }, |_| ());
+    a_failed_task_function_of_a_client_that_does_not_read: h().config(|c| c.timeouts.write_ms = 100).stalls()
+        .sends(5, Ask::Reject(0)).function(5, 7).function_ends(5, FunctionEnd::Failed).at(1900).flows().server_ends()
+        .at(2000).closed_after(0, Reason::TaskFunction { id: 5 }, |_| ());
+    a_stuck_task_whose_id_was_sent_again: h().sends(1, Ask::Scripted { code: 22, bytes: 0 }).starts(0, 1, 22).calls(Call::CancelAll)
+        .at(300).sends(1, Ask::Tidy(9)).observed(Observed::Stuck { id: 1 }).error(1, 255).at(500)
+        .ends(0, RunEnd::Whole { bytes: 0 });
     a_refused_connection: h().server_ends().closed(Reason::Refused).client_ends();
 }

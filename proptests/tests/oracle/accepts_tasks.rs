@@ -13,6 +13,14 @@ const BLOCKING: Ask = Ask::Scripted { code: 22, bytes: 0 };
 const SLEEP: Ask = Ask::Sleep { ms: 100, rest: 1 };
 
 accepted! {
+    a_thread_that_gets_to_an_earlier_request_later: h().config(|c| c.limits.held_bytes = 4)
+        .sends(3, Ask::Scripted { code: 22, bytes: 2 }).sends(4, Ask::Scripted { code: 21, bytes: 9 })
+        .starts(0, 4, 21).starts(1, 3, 22).ends(0, RunEnd::Whole { bytes: 0 }).ends(1, RunEnd::Whole { bytes: 0 })
+        .ok(4, b"").ok(3, b"");
+    an_id_used_again_before_its_cancelled_task_was_read_of: h().stalls().sends_part(0, Ask::Scripted { code: 20, bytes: 9 }, 7)
+        .calls(Call::Cancel { id: 0 }).sends_bytes(&[1, 2, 3, 4, 5, 6, 7, 8, 0])
+        .observed(Observed::Finished { id: 0, ending: Ending::Error(255) }).sends(0, Ask::Scripted { code: 20, bytes: 0 })
+        .starts(0, 0, 20).ends(0, RunEnd::Panicked).flows().error(0, 255).error(0, 254);
     nothing_at_all: h();
     answers_in_any_order: h().sends(1, SLEEP).sends(2, Ask::Echo(0)).ok(2, b"").at(100).ok(1, &[0]);
     an_id_used_again_at_once: h().sends(1, Ask::Echo(0)).ok(1, b"").sends(1, Ask::Fail(3)).error(1, 3);

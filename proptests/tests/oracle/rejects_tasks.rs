@@ -9,6 +9,8 @@ const COOPERATE: Ask = Ask::Scripted { code: 21, bytes: 0 };
 const SLEEP: Ask = Ask::Sleep { ms: 100, rest: 0 };
 
 rejected! {
+    a_result_of_a_thread_that_was_cancelled_under_drop: T10, h().sends(1, Ask::Scripted { code: 27, bytes: 0 }).starts(0, 1, 27)
+        .calls(Call::Cancel { id: 1 }).at(300).ends(0, RunEnd::Whole { bytes: 0 }).ok(1, b"");
     a_second_answer: T5, h().sends(1, Ask::Echo(0)).ok(1, b"").ok(1, b"");
     an_answer_to_an_id_that_nobody_sent: T5, h().sends(1, Ask::Echo(0)).ok(1, b"").ok(9, b"");
     an_error_to_an_id_that_nobody_sent: T5, h().error(9, 255);

@@ -112,6 +112,7 @@ impl<S: Transport> Driver<S> {
                 {
                     self.ended.push((key, Ended::Dropped));
                 }
+                Input::End { .. } if was_cancelled && self.drop_unwanted_reading() => {}
                 Input::Whole {
                     key,
                     header,

@@ -127,6 +127,17 @@ impl<S: Transport> Driver<S> {
         }
     }
 
+    /// Drops what a task function returned, if it need not start (T10).
+    pub(super) fn drop_unwanted_reading(&mut self) -> bool {
+        let key = self.reading.as_ref().map(ReadingFunction::key);
+        let Some(key) = key.filter(|key| !self.session.may_start(*key)) else {
+            return false;
+        };
+        drop_quietly(self.reading.take());
+        self.ended.push((key, Ended::Dropped));
+        true
+    }
+
     /// What pended moves to the executor: in groups, or each by itself where
     /// its code proves slow.
     pub(super) fn spawn_pending(&mut self) {

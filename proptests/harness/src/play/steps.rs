@@ -1,0 +1,182 @@
+//! What each step does.
+
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use asyncserver::runtime::BoxFuture;
+use asyncserver::wire::TaskId;
+use oracle::{Call, Direction, Op, Request, Returned, Then, What};
+
+use super::{Player, Writing};
+use crate::client::{Reading, Write};
+use crate::world::lock;
+
+impl Player {
+    pub(super) fn send(&self, request: &Request) {
+        let bytes = request.encode(self.config.byte_order.into());
+        self.client.queue(Write::Bytes(bytes));
+    }
+
+    /// What the client sends.
+    pub(super) fn send_step(&self, op: &Op) {
+        let order = self.config.byte_order.into();
+        let bytes = |bytes: &[u8]| self.client.queue(Write::Bytes(bytes.to_vec()));
+        match op {
+            Op::Send { request, pieces } => {
+                let encoded = request.encode(order);
+                let mut rest = &encoded[..];
+                for piece in pieces {
+                    let (now, later) = rest.split_at(piece.bytes.min(rest.len()));
+                    bytes(now);
+                    let pause = Duration::from_millis(piece.then_ms);
+                    self.client.queue(Write::Pause(pause));
+                    rest = later;
+                }
+                bytes(rest);
+            }
+            Op::SendTogether { requests } => {
+                let encoded = requests.iter().flat_map(|request| request.encode(order));
+                bytes(&encoded.collect::<Vec<_>>());
+            }
+            Op::Cut {
+                request,
+                bytes: count,
+                then,
+            } => {
+                let encoded = request.encode(order);
+                bytes(&encoded[..(*count).min(encoded.len())]);
+                match then {
+                    Then::EndOfStream => self.client.queue(Write::End),
+                    Then::Reset => self.client.queue(Write::Reset),
+                    Then::Silence => {}
+                }
+            }
+            Op::Garbage { bytes: garbage } => bytes(&garbage.0),
+            _ => self.client.queue(Write::End),
+        }
+    }
+
+    /// What becomes of the bytes on their way.
+    pub(super) async fn network_step(&self, op: &Op) {
+        let stalled = |direction| self.world.record(What::Stalled(direction));
+        let is_there = self.client.reading() != Reading::Gone;
+        match op {
+            Op::Leave if is_there => self.client.leave(),
+            Op::Reset if is_there => self.client.reset(),
+            Op::StopReading if is_there => {
+                stalled(Direction::ToClient);
+                self.client.set_reading(Reading::Stopped);
+            }
+            Op::ReadSlowly { bytes, every_ms } if is_there => {
+                stalled(Direction::ToClient);
+                self.client.set_reading(Reading::Slowly {
+                    bytes: *bytes,
+                    every: Duration::from_millis(*every_ms),
+                });
+            }
+            Op::ReadAll if is_there => self.read_all().await,
+            Op::StallWriting => {
+                stalled(Direction::ToClient);
+                self.network.hold(Direction::ToClient);
+                self.writing.set(Writing::Held);
+            }
+            Op::StallReading => {
+                stalled(Direction::ToServer);
+                self.network.hold(Direction::ToServer);
+            }
+            Op::Unstall => {
+                self.network.release();
+                self.writing.set(Writing::Moves);
+                self.world.record(What::Flowing(Direction::ToServer));
+                if self.client.reading() == Reading::All {
+                    self.world.record(What::Flowing(Direction::ToClient));
+                    self.client.read_what_waits().await;
+                }
+            }
+            Op::TransportError => {
+                self.world.record(What::ClientReset);
+                self.network.fail_server();
+            }
+            _ => {}
+        }
+    }
+
+    async fn read_all(&self) {
+        if self.client.is_full() {
+            return;
+        }
+        self.client.set_reading(Reading::All);
+        if self.writing.get() == Writing::Held {
+            return;
+        }
+        self.world.record(What::Flowing(Direction::ToClient));
+        self.client.read_what_waits().await;
+    }
+
+    /// What the server's program calls. Handles may outlive their connection.
+    pub(super) fn program_step(&self, op: &Op) {
+        let ms = Duration::from_millis;
+        let called = |what: Call, call: &dyn Fn()| {
+            self.world.called(what, || {
+                call();
+                Returned::Nothing
+            });
+        };
+        match *op {
+            Op::ServerDisconnect { after_ms } => {
+                called(Call::ServerDisconnect { after_ms }, &|| {
+                    self.server.disconnect(ms(after_ms));
+                });
+            }
+            Op::EndContext => called(Call::EndContext, &|| self.context.cancel()),
+            Op::DropConnection => {
+                called(Call::Close, &|| drop(lock(&self.connection).take()));
+            }
+            Op::Shutdown { after_ms } => self.shutdown(after_ms),
+            _ => {}
+        }
+        let Some(client) = &self.handle else {
+            return;
+        };
+        match *op {
+            Op::List => self.world.called(Call::List, || {
+                Returned::Tasks(client.tasks().iter().map(|id| id.0).collect())
+            }),
+            Op::Cancel { id } => called(Call::Cancel { id }, &|| client.cancel(TaskId(id))),
+            Op::CancelAll => called(Call::CancelAll, &|| client.cancel_all()),
+            Op::Disconnect { after_ms } => {
+                called(Call::Disconnect { after_ms }, &|| {
+                    client.disconnect(ms(after_ms));
+                });
+            }
+            Op::Close => called(Call::Close, &|| client.close()),
+            _ => {}
+        }
+    }
+
+    fn shutdown(&self, after_ms: u64) {
+        let call = self.world.begin_call(Call::Shutdown { after_ms });
+        let over = self.serving.shutdown(Duration::from_millis(after_ms));
+        let over: BoxFuture<'static, ()> = Box::pin(async move { drop(over.await) });
+        lock(&self.shutdowns).push((call, over));
+        let (world, shutdowns) = (self.world.clone(), Arc::clone(&self.shutdowns));
+        // Whichever is woken looks at all, oldest first: Tokio wakes those who
+        // wait for one thing in a random order.
+        self.executor
+            .run_beside(Box::pin(std::future::poll_fn(move |cx| {
+                let mut shutdowns = lock(&shutdowns);
+                shutdowns.retain_mut(|(call, over)| {
+                    let is_over = over.as_mut().poll(cx).is_ready();
+                    if is_over {
+                        world.end_call(*call, Returned::Nothing);
+                    }
+                    !is_over
+                });
+                if shutdowns.is_empty() {
+                    return Poll::Ready(());
+                }
+                Poll::Pending
+            })));
+    }
+}
