@@ -5,7 +5,7 @@ mod steps;
 
 use std::cell::Cell;
 use std::sync::{Arc, Mutex};
-use std::task::Poll;
+use std::task::{Poll, Waker};
 
 use asyncserver::runtime::{BoxFuture, Clock, Executor, Timer, Transport, memory};
 use asyncserver::server::{
@@ -74,7 +74,13 @@ async fn yield_times(times: usize) {
 }
 
 /// The connection's own future, where it can be dropped.
-type Connection = Arc<Mutex<Option<BoxFuture<'static, ConnectionReport>>>>;
+type Connection = Arc<Mutex<Served>>;
+
+/// A connection's future, until it ends or is dropped, and whom to tell so.
+struct Served {
+    future: Option<BoxFuture<'static, ConnectionReport>>,
+    poller: Option<Waker>,
+}
 
 /// Shutdowns that have not returned: their calls, and what they wait for.
 type Shutdowns = Arc<Mutex<Vec<(u32, BoxFuture<'static, ()>)>>>;
@@ -118,7 +124,10 @@ impl Player {
             .context(context.clone());
         let of_server = server.clone();
         let future = async move { of_server.handle_connection(link.server, options).await };
-        let connection: Connection = Arc::new(Mutex::new(Some(Box::pin(future))));
+        let connection: Connection = Arc::new(Mutex::new(Served {
+            future: Some(Box::pin(future)),
+            poller: None,
+        }));
         executor.spawn(drive(Arc::clone(&connection), world.clone()));
         let network = Arc::clone(&link.network);
         let client = Client::start(
@@ -183,14 +192,15 @@ impl Player {
 /// Polls the connection until it ends or is dropped.
 fn drive(connection: Connection, world: World) -> BoxFuture<'static, ()> {
     Box::pin(std::future::poll_fn(move |cx| {
-        let mut place = lock(&connection);
-        let Some(future) = place.as_mut() else {
+        let mut served = lock(&connection);
+        served.poller = Some(cx.waker().clone());
+        let Some(future) = served.future.as_mut() else {
             return Poll::Ready(());
         };
         let Poll::Ready(returned) = future.as_mut().poll(cx) else {
             return Poll::Pending;
         };
-        *place = None;
+        served.future = None;
         let returned = report::report(&returned);
         let history = world.history();
         let told = history.events.iter().find_map(|event| match &event.what {

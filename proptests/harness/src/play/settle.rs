@@ -63,7 +63,7 @@ impl Player {
     }
 
     fn is_closed(&self) -> bool {
-        lock(&self.connection).is_none()
+        lock(&self.connection).future.is_none()
     }
 
     /// Waits until it is so, at most for so long.

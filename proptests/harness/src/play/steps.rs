@@ -131,7 +131,11 @@ impl Player {
             }
             Op::EndContext => called(Call::EndContext, &|| self.context.cancel()),
             Op::DropConnection => {
-                called(Call::Close, &|| drop(lock(&self.connection).take()));
+                called(Call::Close, &|| drop(lock(&self.connection).future.take()));
+                // The connection does not wake who can poll it no more.
+                if let Some(poller) = lock(&self.connection).poller.take() {
+                    poller.wake();
+                }
             }
             Op::Shutdown { after_ms } => self.shutdown(after_ms),
             _ => {}
