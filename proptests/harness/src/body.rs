@@ -59,10 +59,13 @@ impl Body {
             self.at += count;
             return Poll::Ready(Some(Ok(pattern(from + count)[from..].to_vec())));
         }
-        if self.then == BodyEnd::Stalls {
+        while self.then == BodyEnd::Stalls {
             self.then = ready!(self.poll_end(cx));
-            let (run, how) = (self.run, self.then);
-            self.world.record(What::BodyEnded { run, how });
+            self.goes_on = None;
+            if self.then != BodyEnd::Stalls {
+                let (run, how) = (self.run, self.then);
+                self.world.record(What::BodyEnded { run, how });
+            }
         }
         Poll::Ready(match self.then {
             BodyEnd::Whole | BodyEnd::Stalls => None,

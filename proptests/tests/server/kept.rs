@@ -1,4 +1,5 @@
-//! The kept scenarios: each showed a bug once, and none shows one now.
+//! The kept scenarios: of bugs that were found, and of states that chance seldom
+//! reaches. Each says what it is about, and each is accepted.
 
 use super::*;
 
