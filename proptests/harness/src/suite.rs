@@ -4,6 +4,7 @@
 //! `PROPTEST_CASES` sets how many, `ASYNCSERVER_SEED` takes others;
 //! `PROPTEST_MAX_SHRINK_ITERS` bounds how long a failure is made smaller.
 
+use std::cell::Cell;
 use std::fmt::{Debug, Write as _};
 use std::path::{Path, PathBuf};
 
@@ -43,15 +44,25 @@ impl Suite {
             cases,
             failure_persistence: None,
             max_shrink_time: SHRINK_MS,
-            max_shrink_iters: number("PROPTEST_MAX_SHRINK_ITERS").map_or(5000, |most| most as u32),
+            max_shrink_iters: shrink_steps(),
             ..Config::default()
         };
         let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &self.seed());
         let mut runner = TestRunner::new_with_rng(config, rng);
-        let judged = runner.run(strategy, |value| check(&value).map_err(TestCaseError::fail));
+        // Those up to the first that fails; what shrinking tries does not count.
+        let (tried, has_failed) = (Cell::new(0_u64), Cell::new(false));
+        let judged = runner.run(strategy, |value| {
+            tried.set(tried.get() + u64::from(!has_failed.get()));
+            let checked = check(&value);
+            has_failed.set(has_failed.get() || checked.is_err());
+            checked.map_err(TestCaseError::fail)
+        });
         match judged {
             Ok(()) => Ok(cases),
-            Err(TestError::Fail(why, value)) => Err((why.message().to_owned(), value)),
+            Err(TestError::Fail(why, value)) => {
+                println!("{}: failed after {} cases", self.name, tried.get());
+                Err((why.message().to_owned(), value))
+            }
             Err(TestError::Abort(why)) => panic!("{}: {why}", self.name),
         }
     }
@@ -69,8 +80,11 @@ impl Suite {
             Ok(cases) => cases,
             Err((why, mut scenario)) => {
                 scenario.about = format!("{}: {}", self.name, first_line(&why));
-                let file = keep(&scenario, self.name);
                 let shown = show(&crate::run(&scenario));
+                if shrink_steps() == 0 {
+                    panic!("{why}\n{shown}");
+                }
+                let file = keep(&scenario, self.name);
                 panic!("{why}\n{shown}kept as {}", file.display());
             }
         }
@@ -85,6 +99,11 @@ impl Suite {
         }
         seed
     }
+}
+
+/// `PROPTEST_MAX_SHRINK_ITERS=0`: the first failure is enough, and is not kept.
+fn shrink_steps() -> u32 {
+    number("PROPTEST_MAX_SHRINK_ITERS").map_or(5000, |steps| steps as u32)
 }
 
 fn number(variable: &str) -> Option<u64> {
