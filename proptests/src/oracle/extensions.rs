@@ -87,7 +87,8 @@ pub(crate) fn negotiated(facts: &Facts<'_>, request: &Sent) -> Outcome {
         number(config.limits.in_flight.max(1)),
         number(longest.unwrap_or(config.limits.message_bytes)),
         seconds(config.timeouts.wait_ms),
-        seconds(config.timeouts.processing_ms),
+        // An interval of none would never come to an end: 1 ms is the shortest.
+        seconds(config.timeouts.processing_ms.max(1)),
     ];
     let order: asyncserver::wire::ByteOrder = config.byte_order.into();
     let mut message = vec![1];
