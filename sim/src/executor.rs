@@ -22,6 +22,7 @@ use std::time::Duration;
 
 use asyncserver::runtime::{BoxFuture, Executor};
 use serde::{Deserialize, Serialize};
+use tokio::sync::oneshot;
 use tokio::task::AbortHandle;
 
 use crate::rng::{Fnv, Rng, Seed};
@@ -36,7 +37,7 @@ use crate::world::words_of;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Interleaving {
-    /// In how many of a thousand polls a task goes to the back of the queue. Default 200.
+    /// In how many of a thousand polls a task goes to the back of the queue. Default 300.
     pub put_off_permille: u16,
     /// The longest time until a blocking function runs. Default 20.
     pub blocking_delay_ms: u32,
@@ -45,7 +46,7 @@ pub struct Interleaving {
 impl Default for Interleaving {
     fn default() -> Self {
         Self {
-            put_off_permille: 200,
+            put_off_permille: 300,
             blocking_delay_ms: 20,
         }
     }
@@ -150,6 +151,21 @@ impl SeededExecutor {
     /// When called outside a Tokio runtime.
     pub fn spawn_as(&self, kind: &'static str, future: impl Future<Output = ()> + Send + 'static) {
         self.spawn_boxed(kind, |_| Box::pin(future));
+    }
+
+    /// The same, for a future with a result. It is an error of the receiver if
+    /// the task was dropped or panicked first.
+    ///
+    /// # Panics
+    /// When called outside a Tokio runtime.
+    pub fn run_as<T: Send + 'static>(
+        &self,
+        kind: &'static str,
+        future: impl Future<Output = T> + Send + 'static,
+    ) -> oneshot::Receiver<T> {
+        let (sender, receiver) = oneshot::channel();
+        self.spawn_as(kind, async move { drop(sender.send(future.await)) });
+        receiver
     }
 
     fn spawn_boxed(

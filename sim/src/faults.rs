@@ -164,7 +164,7 @@ pub enum Fault {
     /// gets what is on its way, then the end of the stream; writes fail.
     HalfClose,
     /// The reader gets what is on its way, then the end of the stream; what the
-    /// writer writes is swallowed.
+    /// writer writes is swallowed until the buffer is full.
     Truncate,
     /// From now on nothing comes out: reads wait for ever, writes are swallowed
     /// until the buffer is full, and the other end's closing is not noticed.

@@ -17,7 +17,10 @@ pub use executor::{Interleaving, SeededExecutor, TaskPanic};
 pub use faults::{Fault, FaultAtByte, LinkFaults};
 pub use host::{BuildServer, Crash, Host, ServerHost};
 pub use link::{End, LinkHandle, LinkPlan, LinkStream, LinkUsage, link};
-pub use net::{Door, Network, NetworkUsage, PlanLinks, Route, SimConnector, SimListener};
+pub use net::{
+    Door, Network, NetworkUsage, PlanLinks, Route, SimConnector, SimListener, TurmoilConnector,
+    TurmoilListener, TurmoilNetwork,
+};
 pub use rng::{Rng, Seed};
 pub use time::{Going, Livelock, Probe, SimTime};
 pub use trace::{Divergence, Trace, TraceDigest};

@@ -5,6 +5,8 @@
 //! this client to reach that server. Its faults and its random numbers hang on
 //! the route alone.
 
+mod turmoil;
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
 use std::future::Future;
@@ -22,6 +24,8 @@ use crate::link::{End, LinkHandle, LinkPlan, LinkStream, LinkUsage, link};
 use crate::pipe::Hold;
 use crate::rng::{Rng, Seed};
 use crate::time::Probe;
+
+pub use self::turmoil::{TurmoilConnector, TurmoilListener, TurmoilNetwork};
 
 /// A connection, by its stable name: the n-th attempt of a client to reach a server.
 ///
@@ -162,6 +166,8 @@ pub(crate) struct Port {
     number: u64,
     pub(crate) waiting: VecDeque<(LinkStream, Endpoints)>,
     pub(crate) failures: u32,
+    /// Attempts under way, where another transport has the queue.
+    pub(crate) attempts: usize,
 }
 
 impl Port {
@@ -170,6 +176,7 @@ impl Port {
             number,
             waiting: VecDeque::new(),
             failures: 0,
+            attempts: 0,
         }
     }
 
@@ -389,6 +396,10 @@ impl Network {
         usage
     }
 
+    fn is_stormy(&self) -> bool {
+        self.shared.locked().weather == Weather::Stormy
+    }
+
     fn record(&self, host: &str, event: fmt::Arguments<'_>) {
         self.shared.probe.record(host, event);
     }
@@ -524,11 +535,10 @@ impl Network {
 
     fn plan(&self, route: &Route) -> (LinkPlan, Seed) {
         let seed = route.seed(self.shared.seed);
-        let calm = self.shared.locked().weather == Weather::Calm;
-        let plan = if calm {
-            LinkPlan::default()
-        } else {
+        let plan = if self.is_stormy() {
             (self.shared.plan)(route, &mut seed.child("plan", 0).stream())
+        } else {
+            LinkPlan::default()
         };
         (plan, seed)
     }

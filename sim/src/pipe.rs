@@ -218,8 +218,11 @@ impl Pipe {
 
     fn carry(&mut self, now: Duration, bytes: &[u8]) {
         self.written += bytes.len() as u64;
-        let swallowed = matches!(self.flow, Flow::Truncated { .. }) || self.reader == Reader::Gone;
-        if swallowed && self.flow != Flow::Silent {
+        self.buffered_bytes += bytes.len();
+        let goes_nowhere =
+            matches!(self.flow, Flow::Truncated { .. }) || self.reader == Reader::Gone;
+        if goes_nowhere && self.flow != Flow::Silent {
+            // It fills the buffer, or a writer could go on for ever at one instant.
             return;
         }
         let mut bytes = bytes.to_vec();
@@ -235,7 +238,6 @@ impl Pipe {
             due += time_of(bytes.len(), rate);
         }
         self.last_due = due;
-        self.buffered_bytes += bytes.len();
         self.on_their_way.push_back(Parcel {
             due,
             bytes,
@@ -331,14 +333,15 @@ impl Pipe {
         total
     }
 
-    /// The reader has closed; says when the writer is to learn that bytes were
-    /// lost by it, if any were.
+    /// The reader has closed; says when its answer to bytes that it will never
+    /// read sets out, if there are any.
     pub(crate) fn reader_left(&mut self, now: Duration) -> Option<Duration> {
         self.reader = Reader::Gone;
         if self.flow == Flow::Silent {
             return None;
         }
-        let lost = self.on_their_way.back().map(|last| last.due.max(now));
+        // What has arrived is answered at once, else the first of what will.
+        let lost = self.on_their_way.front().map(|first| first.due.max(now));
         self.lose_everything();
         lost
     }

@@ -73,7 +73,8 @@ fn run(seed: u64) -> Run<Tally> {
             let clients: Vec<_> = (0..8)
                 .map(|number| {
                     let name = format!("client-{number}");
-                    tokio::spawn(one_client(world.clone(), name, names[number % 2]))
+                    let executor = world.host(&name).executor().clone();
+                    executor.run_as("user", one_client(world.clone(), name, names[number % 2]))
                 })
                 .collect();
             let mut tally = Tally::default();
