@@ -37,7 +37,9 @@ use crate::world::words_of;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Interleaving {
-    /// In how many of a thousand polls a task goes to the back of the queue. Default 300.
+    /// In how many of a thousand polls a task goes to the back of the queue, on
+    /// average: each task draws its own number up to twice that, so that some
+    /// are quick and others late. 450 at most. Default 400.
     pub put_off_permille: u16,
     /// The longest time until a blocking function runs. Default 20.
     pub blocking_delay_ms: u32,
@@ -46,7 +48,7 @@ pub struct Interleaving {
 impl Default for Interleaving {
     fn default() -> Self {
         Self {
-            put_off_permille: 300,
+            put_off_permille: 400,
             blocking_delay_ms: 20,
         }
     }
@@ -190,8 +192,10 @@ impl SeededExecutor {
             (key, name, shared.seed.child(kind, number).stream())
         };
         shared.probe.record(&name, format_args!("spawned"));
+        let average = u64::from(shared.interleaving.put_off_permille.min(450));
         let task = SeededTask {
             future: Some(future(&mut rng)),
+            put_off_permille: u16::try_from(rng.below(average * 2 + 1)).unwrap_or(0),
             rng,
             put_off: 0,
             key,
@@ -289,6 +293,7 @@ impl fmt::Debug for SeededExecutor {
 struct SeededTask {
     future: Option<BoxFuture<'static, ()>>,
     rng: Rng,
+    put_off_permille: u16,
     put_off: u8,
     key: u64,
     name: String,
@@ -297,7 +302,7 @@ struct SeededTask {
 
 impl SeededTask {
     fn is_put_off(&mut self) -> bool {
-        let permille = self.shared.interleaving.put_off_permille;
+        let permille = self.put_off_permille;
         let again = permille > 0 && self.put_off < PUT_OFF_MOST && self.rng.chance(permille);
         self.put_off = if again { self.put_off + 1 } else { 0 };
         again

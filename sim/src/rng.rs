@@ -142,7 +142,7 @@ mod tests {
     }
 
     const PINNED_CHILD: u64 = 7_959_721_866_943_593_910;
-    const PINNED_DRAWS: [u64; 3] = [0, 0, 0];
+    const PINNED_DRAWS: [u64; 3] = [11_743_657_500_600_978_760, 345, 2];
 
     #[test]
     fn asking_for_one_stream_does_not_change_another() {
