@@ -357,9 +357,8 @@ impl LinkStream {
         again
     }
 
-    fn try_read(&self, cx: &Context<'_>, buf: &mut ReadBuf<'_>) -> Attempt<()> {
+    fn try_read(&self, now: Duration, cx: &Context<'_>, buf: &mut ReadBuf<'_>) -> Attempt<()> {
         let writer = self.end.other();
-        let now = self.link.probe.elapsed();
         let mut state = self.link.locked();
         if state.is_reset(now) {
             return Attempt::Done(Err(io::ErrorKind::ConnectionReset.into()));
@@ -382,8 +381,7 @@ impl LinkStream {
         }
     }
 
-    fn try_write(&self, cx: &Context<'_>, bytes: &[u8]) -> Attempt<usize> {
-        let now = self.link.probe.elapsed();
+    fn try_write(&self, now: Duration, cx: &Context<'_>, bytes: &[u8]) -> Attempt<usize> {
         let mut state = self.link.locked();
         if state.is_reset(now) {
             return Attempt::Done(Err(io::ErrorKind::ConnectionReset.into()));
@@ -417,9 +415,12 @@ impl LinkStream {
         }
     }
 
-    /// Whether the world still goes on; a frozen end waits for ever.
-    fn is_going(&self) -> bool {
-        self.link.probe.count_poll(&self.link.name) == Going::On
+    /// The time, unless the world is frozen, where an end waits for ever.
+    fn now(&self) -> Option<Duration> {
+        match self.link.probe.count_poll(&self.link.name) {
+            Going::On { now } => Some(now),
+            Going::Frozen => None,
+        }
     }
 }
 
@@ -445,12 +446,13 @@ fn earlier(a: Option<Duration>, b: Option<Duration>) -> Option<Duration> {
 /// Drives an operation to its end, or to where it waits.
 fn poll_attempts<T>(
     probe: &Probe,
+    mut now: Duration,
     timer: &mut Timer,
     cx: &mut Context<'_>,
-    mut attempt: impl FnMut(&Context<'_>) -> Attempt<T>,
+    mut attempt: impl FnMut(Duration, &Context<'_>) -> Attempt<T>,
 ) -> Poll<io::Result<T>> {
     loop {
-        let at = match attempt(cx) {
+        let at = match attempt(now, cx) {
             Attempt::Done(result) => return Poll::Ready(result),
             Attempt::DoneAndWake(result, wakers) => {
                 wakers.into_iter().for_each(Waker::wake);
@@ -464,10 +466,10 @@ fn poll_attempts<T>(
             }
         };
         let Some(at) = at else { return Poll::Pending };
-        let after = at.saturating_sub(probe.elapsed());
-        if timer.poll_after(after, cx).is_pending() {
+        if timer.poll_after(at.saturating_sub(now), cx).is_pending() {
             return Poll::Pending;
         }
+        now = probe.elapsed();
     }
 }
 
@@ -478,13 +480,15 @@ impl AsyncRead for LinkStream {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        if !this.is_going() {
+        let Some(now) = this.now() else {
             return Poll::Pending;
-        }
+        };
         let filled = buf.filled().len();
         let mut timer = std::mem::take(&mut this.read_timer);
         let probe = &this.link.probe;
-        let polled = poll_attempts(probe, &mut timer, cx, |cx| this.try_read(cx, buf));
+        let polled = poll_attempts(probe, now, &mut timer, cx, |now, cx| {
+            this.try_read(now, cx, buf)
+        });
         this.read_timer = timer;
         let word = this.end.word();
         match &polled {
@@ -509,12 +513,14 @@ impl AsyncWrite for LinkStream {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
-        if !this.is_going() {
+        let Some(now) = this.now() else {
             return Poll::Pending;
-        }
+        };
         let mut timer = std::mem::take(&mut this.write_timer);
         let probe = &this.link.probe;
-        let polled = poll_attempts(probe, &mut timer, cx, |cx| this.try_write(cx, bytes));
+        let polled = poll_attempts(probe, now, &mut timer, cx, |now, cx| {
+            this.try_write(now, cx, bytes)
+        });
         this.write_timer = timer;
         let (word, all) = (this.end.word(), bytes.len());
         match &polled {

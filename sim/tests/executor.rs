@@ -24,8 +24,7 @@ fn order(seed: u64, interleaving: Interleaving) -> Vec<u64> {
                 });
             }
             tokio::time::sleep(Duration::from_millis(1)).await;
-            let order = log.lock().unwrap().clone();
-            order
+            std::mem::take(&mut *log.lock().unwrap())
         });
     run.expect_clean()
 }
