@@ -114,9 +114,10 @@ impl Host {
             self.shared.network.power_off(&self.shared.name);
         }
         *self.locked() = None;
-        self.shared.executor.abort_all();
-        // Tokio drops what was aborted in its next turns.
+        // Tokio drops what was aborted in its next turns, and what is dropped
+        // may spawn: a function that keeps its grace goes on, for one.
         while self.shared.executor.live_tasks() > 0 {
+            self.shared.executor.abort_all();
             tokio::task::yield_now().await;
         }
     }

@@ -215,9 +215,10 @@ impl WorldBuilder {
         let seed = self.seed.0;
         let world = self.into_world();
         let outcome = world.drive(code(world.clone()), time_limit).await;
-        let residue = match world.at_rest(REST).await {
-            Ok(()) => Residue::default(),
-            Err(stalled) => stalled.residue,
+        // A world that failed may never come to rest: its servers go on.
+        let residue = match (&outcome, world.first_failure()) {
+            (Ok(_), None) => world.residue_at_rest().await,
+            _ => world.residue(),
         };
         let outcome = outcome.and_then(|result| world.first_failure().map_or(Ok(result), Err));
         let hosts = world.hosts();
@@ -369,6 +370,13 @@ impl World {
             return Ok(());
         }
         Err(self.stalled(budget))
+    }
+
+    /// What is left when all has come to rest, or has had its time to.
+    async fn residue_at_rest(&self) -> Residue {
+        // Its result is looked at again: progress without end is no rest, either.
+        drop(tokio::time::timeout(REST * 60, self.at_rest(REST)).await);
+        self.residue()
     }
 
     /// What is there still.

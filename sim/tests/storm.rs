@@ -252,6 +252,7 @@ async fn chaos(world: World, servers: [ServerHost; 2], mut rng: Rng) {
 fn run(seed: u64) -> Run<Vec<&'static str>> {
     World::builder(seed)
         .time_limit(Duration::from_secs(1800))
+        .poll_limit(100_000)
         .plan_links(|_, rng| LinkPlan {
             to_server: LinkFaults::random_failures(rng),
             to_client: LinkFaults::random_failures(rng),
