@@ -530,6 +530,12 @@ impl Network {
         if !there_and_back.is_zero() {
             tokio::time::sleep(there_and_back).await;
         }
+        // It may have become calm meanwhile.
+        let plan = if self.is_stormy() {
+            plan
+        } else {
+            LinkPlan::default()
+        };
         Ok(Passing { route, plan, seed })
     }
 
