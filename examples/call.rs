@@ -254,7 +254,8 @@ fn to_hex(bytes: &[u8]) -> String {
 }
 
 fn parse_hex(digits: &str) -> Result<Bytes, String> {
-    if !digits.len().is_multiple_of(2) || !digits.is_ascii() {
+    let are_digits = digits.bytes().all(|digit| digit.is_ascii_hexdigit());
+    if !digits.len().is_multiple_of(2) || !are_digits {
         return Err("an even number of hexadecimal digits is needed".to_owned());
     }
     (0..digits.len())

@@ -53,6 +53,7 @@
 //! The contract is `docs/protocol.md` in the repository; `PROTOCOL T10` in these
 //! pages is its rule T10.
 
+mod canary;
 pub mod client;
 #[doc(hidden)]
 pub mod proto;

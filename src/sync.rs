@@ -4,11 +4,14 @@
 //! loom knows nothing of poisoning's uses here, so the facade's `Mutex` never
 //! reports it: user code does not run under a lock, and a panic of our own
 //! under one must not take every other connection's handle with it.
+//!
+//! `Arc` is std's for the models, too: nothing is decided by a count of
+//! references, and loom would order every two drops of a session both ways.
 
 #[cfg(asyncserver_loom)]
-pub(crate) use loom::sync::{Arc, MutexGuard, atomic};
+pub(crate) use loom::sync::{MutexGuard, atomic};
 #[cfg(not(asyncserver_loom))]
-pub(crate) use std::sync::{Arc, MutexGuard, atomic};
+pub(crate) use std::sync::{MutexGuard, atomic};
 
 #[cfg(asyncserver_loom)]
 use loom::sync::Mutex as Primitive;
@@ -28,5 +31,31 @@ impl<T> Mutex<T> {
         self.0
             .lock()
             .unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
+/// Counts orders to run functions. Whoever was woken because of one sees it.
+#[derive(Debug)]
+pub(crate) struct OrderCount(atomic::AtomicU64);
+
+impl OrderCount {
+    pub(crate) fn new() -> Self {
+        Self(atomic::AtomicU64::new(0))
+    }
+
+    pub(crate) fn increment(&self) {
+        self.0.fetch_add(1, atomic::Ordering::Release);
+    }
+
+    #[cfg(not(asyncserver_loom))]
+    pub(crate) fn look(&self) -> u64 {
+        self.0.load(atomic::Ordering::Acquire)
+    }
+
+    /// The wake-up goes through a `FuturesUnordered`, whose synchronisation loom
+    /// does not see: a mere load might miss the order that it is about.
+    #[cfg(asyncserver_loom)]
+    pub(crate) fn look(&self) -> u64 {
+        self.0.fetch_add(0, atomic::Ordering::AcqRel)
     }
 }

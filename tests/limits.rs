@@ -32,18 +32,6 @@ fn with_tasks(builder: ServerBuilder) -> ServerBuilder {
         .task(TaskCode(LARGE), "large", async |_, _| Ok(vec![7; 100_000]))
 }
 
-fn timeouts(set: impl FnOnce(&mut Timeouts)) -> Timeouts {
-    let mut timeouts = Timeouts::default();
-    set(&mut timeouts);
-    timeouts
-}
-
-fn limits(set: impl FnOnce(&mut Limits)) -> Limits {
-    let mut limits = Limits::default();
-    set(&mut limits);
-    limits
-}
-
 fn near(actual: Duration, expected: Duration) {
     let late = actual.saturating_sub(expected);
     assert!(

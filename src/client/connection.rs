@@ -202,6 +202,24 @@ impl Connection {
         Ok(Progress::More)
     }
 
+    /// Takes what had come before writing failed: an answer, or a Goodbye, still
+    /// counts. `end` is why writing failed; returned is what the connection ends with.
+    pub(super) fn read_last(
+        &mut self,
+        end: End,
+        buffer: &mut [u8],
+        now: Instant,
+        cx: &mut Context<'_>,
+    ) -> End {
+        if !matches!(end, End::Lost(ConnectionLoss::Transport { .. })) {
+            return end;
+        }
+        match self.poll_input(buffer, now, cx) {
+            Err(End::Violation(violation)) => End::Violation(violation),
+            Ok(_) | Err(End::Lost(_) | End::Unused) => end,
+        }
+    }
+
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Result<Progress, End> {
         if self.flush == Flush::Owed {
             match Pin::new(&mut self.stream).poll_flush(cx) {

@@ -13,6 +13,7 @@
 
 mod builder;
 mod call;
+mod caught;
 mod connection;
 mod connector;
 mod driver;

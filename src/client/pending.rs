@@ -89,7 +89,8 @@ pub(super) struct Submission {
 }
 
 /// ```text
-/// AwaitingPlace ── place free ──► Submitted ── outcome taken ──► Ended
+/// AwaitingPlace ── place free ──► Submitted ── cancel ──► Cancelling
+///       │                             └─── outcome taken ────┴──► Ended
 ///       └── client closed, refused, cancelled ──► Refused ──────────┘
 /// ```
 enum Stage {
@@ -99,6 +100,8 @@ enum Stage {
         call: Option<Call>,
     },
     Submitted,
+    /// The client's task has been asked to cancel it, which it is once.
+    Cancelling,
     Refused(CallError),
     Ended,
 }
@@ -171,8 +174,11 @@ impl Submission {
                     started: Started::No,
                 });
             }
-            Stage::Submitted => self.client.tell(Command::Cancel(Arc::clone(&self.head))),
-            Stage::Refused(_) | Stage::Ended => {}
+            Stage::Submitted => {
+                self.stage = Stage::Cancelling;
+                self.client.tell(Command::Cancel(Arc::clone(&self.head)));
+            }
+            Stage::Cancelling | Stage::Refused(_) | Stage::Ended => {}
         }
     }
 
@@ -191,7 +197,7 @@ impl Submission {
 
 impl Drop for Submission {
     fn drop(&mut self) {
-        if matches!(self.stage, Stage::Submitted) {
+        if matches!(self.stage, Stage::Submitted | Stage::Cancelling) {
             self.client.tell(Command::GiveUp(Arc::clone(&self.head)));
         }
     }

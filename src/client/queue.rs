@@ -19,6 +19,9 @@ pub(super) struct Queue {
     earliest: Option<Instant>,
     /// Places whose calls have left the queue since they were last asked for.
     places_freed: usize,
+    /// Places of calls that came back when they had given theirs away: so many
+    /// more must become free before a new call has one.
+    places_owed: usize,
 }
 
 impl Queue {
@@ -40,8 +43,13 @@ impl Queue {
         }
     }
 
-    /// A call that is to be sent again at `at`.
+    /// A call that is to be sent again at `at`. It takes a place once more: a
+    /// server that is always busy must not make the queue grow (PROTOCOL C7).
     pub(super) fn pause(&mut self, mut call: Call, at: Instant, now: Instant) {
+        if call.place == QueuePlace::Released {
+            call.place = QueuePlace::Held;
+            self.places_owed += 1;
+        }
         self.expect(&mut call, now);
         self.pausing.push((at, call));
     }
@@ -115,7 +123,9 @@ impl Queue {
 
     /// The queue's places that have become free.
     pub(super) fn take_places_freed(&mut self) -> usize {
-        std::mem::take(&mut self.places_freed)
+        let settled = self.places_freed.min(self.places_owed);
+        self.places_owed -= settled;
+        std::mem::take(&mut self.places_freed) - settled
     }
 
     pub(super) fn next_deadline(&self) -> Option<Instant> {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
+use super::caught::{caught, drop_caught};
 use super::connector::AnyConnector;
 use super::error::{ConnectError, ConnectionLoss};
 use crate::proto::{Negotiation, ProtocolViolation};
@@ -140,12 +141,13 @@ impl Dialer {
         let Some(attempt) = &mut self.attempt else {
             return Dialed::Waiting;
         };
-        let result = match attempt.connecting.as_mut().poll(cx) {
-            Poll::Ready(result) => Some(result),
-            Poll::Pending if attempt.deadline.is_some_and(|at| at <= now) => None,
-            Poll::Pending => return Dialed::Waiting,
+        let result = match caught("connector", || attempt.connecting.as_mut().poll(cx)) {
+            Ok(Poll::Ready(result)) => Some(result),
+            Ok(Poll::Pending) if attempt.deadline.is_some_and(|at| at <= now) => None,
+            Ok(Poll::Pending) => return Dialed::Waiting,
+            Err(panicked) => Some(Err(panicked)),
         };
-        self.attempt = None;
+        drop_caught("connector", self.attempt.take());
         let address = self.address();
         match result {
             Some(Ok(stream)) => {
@@ -214,15 +216,16 @@ impl Dialer {
         }
     }
 
-    /// How often in a row it failed, and how it did last; else that it took
-    /// more than `after`.
-    pub(super) fn failure(&self, after: Duration) -> (u32, ConnectError) {
-        let last = self.last_error.clone();
-        let last = last.unwrap_or_else(|| ConnectError::TimedOut {
+    /// How often in a row it failed, and how it did last, or is about to, having
+    /// taken more than `after`. `None`: connecting is not what has failed.
+    pub(super) fn failure(&self, after: Duration) -> Option<(u32, ConnectError)> {
+        let takes_too_long = || ConnectError::TimedOut {
             address: self.address(),
             after,
-        });
-        (self.failures, last)
+        };
+        let last = self.last_error.clone();
+        let last = last.or_else(|| self.attempt.as_ref().map(|_| takes_too_long()))?;
+        Some((self.failures, last))
     }
 
     /// A pause before a call is tried once more.

@@ -1,7 +1,6 @@
 //! Where a streamed message comes from.
 
 use std::io;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
@@ -9,8 +8,12 @@ use bytes::Bytes;
 use futures_util::Stream;
 use tokio::io::{AsyncRead, ReadBuf};
 
+use super::caught::{caught, drop_caught};
+
 /// Bytes read from an [`AsyncRead`] at a time.
 const READ_BYTES: usize = 32 << 10;
+/// Empty pieces taken in a turn: a source of nothing else must not hold up the client.
+const TURN_EMPTY_PIECES: usize = 32;
 
 type Piece = Option<io::Result<Bytes>>;
 
@@ -19,14 +22,15 @@ type Piece = Option<io::Result<Bytes>>;
 /// fails at once costs no connection.
 pub(super) struct Source {
     first: Option<Piece>,
-    pieces: Pin<Box<dyn Stream<Item = io::Result<Bytes>> + Send>>,
+    /// `None` while it is being dropped.
+    pieces: Option<Pin<Box<dyn Stream<Item = io::Result<Bytes>> + Send>>>,
 }
 
 impl Source {
     pub(super) fn new(pieces: impl Stream<Item = io::Result<Bytes>> + Send + 'static) -> Self {
         Self {
             first: None,
-            pieces: Box::pin(pieces),
+            pieces: Some(Box::pin(pieces)),
         }
     }
 
@@ -57,18 +61,24 @@ impl Source {
     }
 
     fn poll_stream(&mut self, cx: &mut Context<'_>) -> Poll<Piece> {
-        loop {
-            let pieces = self.pieces.as_mut();
-            // A panic of the user's code must not take every other call with it.
-            let polled = catch_unwind(AssertUnwindSafe(|| pieces.poll_next(cx)));
-            let polled = polled.unwrap_or_else(|_| {
-                Poll::Ready(Some(Err(io::Error::other("the source panicked"))))
-            });
-            match ready!(polled) {
+        let Some(pieces) = &mut self.pieces else {
+            return Poll::Ready(None);
+        };
+        for _ in 0..TURN_EMPTY_PIECES {
+            let polled = caught("source", || pieces.as_mut().poll_next(cx));
+            match ready!(polled.unwrap_or_else(|panicked| Poll::Ready(Some(Err(panicked))))) {
                 Some(Ok(piece)) if piece.is_empty() => {}
                 piece => return Poll::Ready(piece),
             }
         }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+}
+
+impl Drop for Source {
+    fn drop(&mut self) {
+        drop_caught("source", self.pieces.take());
     }
 }
 

@@ -10,6 +10,7 @@
 use std::time::{Duration, Instant};
 
 use super::report::EndReason;
+use crate::canary::{Canary, planted};
 
 /// Where in its life a connection is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,6 +41,9 @@ pub struct Disconnect {
     deadline_reached: bool,
     /// An end of stream that came in Draining or Failing ends Lingering at once (D7).
     end_of_input: bool,
+    /// The end of this side's stream is on its way: without it, the last bytes
+    /// might stay with a transport that buffers (D3).
+    half_closed: bool,
 }
 
 impl Default for Disconnect {
@@ -58,6 +62,7 @@ impl Disconnect {
             reason: None,
             deadline_reached: false,
             end_of_input: false,
+            half_closed: false,
         }
     }
 
@@ -102,11 +107,12 @@ impl Disconnect {
             return false;
         }
         // PROTOCOL D2: the shortest wins; what the clock cannot add is no deadline.
-        self.deadline = self
-            .deadline
-            .into_iter()
-            .chain(now.checked_add(after))
-            .min();
+        let deadlines = self.deadline.into_iter().chain(now.checked_add(after));
+        self.deadline = if planted(Canary::LongestDurationWins) {
+            deadlines.max()
+        } else {
+            deadlines.min()
+        };
         self.start_draining(reason)
     }
 
@@ -137,8 +143,13 @@ impl Disconnect {
             self.phase = Phase::Lingering {
                 until: now.checked_add(linger),
             };
-            self.end_if_client_is_done();
         }
+    }
+
+    /// This side's half-close, with which Lingering begins, is done.
+    pub fn handle_half_closed(&mut self) {
+        self.half_closed = true;
+        self.end_if_client_is_done();
     }
 
     /// The client's end of stream, once Open has been left.
@@ -148,7 +159,8 @@ impl Disconnect {
     }
 
     fn end_if_client_is_done(&mut self) {
-        if self.end_of_input && matches!(self.phase, Phase::Lingering { .. }) {
+        let both_ended = self.end_of_input && self.half_closed;
+        if both_ended && matches!(self.phase, Phase::Lingering { .. }) {
             self.phase = Phase::Closed;
         }
     }

@@ -36,7 +36,7 @@ pub struct Limits {
     /// Default 16 MiB. 0 counts as 1.
     pub held_limit_bytes: usize,
     /// The same, of all connections together; at the limit tasks are answered
-    /// `UNAVAILABLE` (PROTOCOL L16). Default 1 GiB.
+    /// `UNAVAILABLE` (PROTOCOL L16). Default 1 GiB. 0 counts as 1.
     pub server_held_limit_bytes: usize,
 }
 
@@ -58,6 +58,9 @@ impl Default for Limits {
 /// What a rule of section 7 limits, for logs.
 pub(crate) fn limit_words(rule: &str) -> &'static str {
     match rule {
+        "L1" => "time with nothing to do",
+        "L2" => "time for a request",
+        "L3" => "time for responses to be taken",
         "L4" => "bytes of one message",
         "L5" => "tasks in flight of the connection",
         "L6" => "tasks of the server",

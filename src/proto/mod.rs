@@ -19,9 +19,9 @@ pub use calls::{
     NewCall, ProtocolViolation, RequestMessage, ResponseMode, StartError, Started,
 };
 pub use connection::{
-    Action, Admission, BodyStep, Connection, Delivery, ErrorAnswer, ErrorAnswers, Found, Input,
-    OnHalfClose, Outcome, PauseReason, ReadOutcome, Reading, Retired, Settings, TaskFinished,
-    Watching,
+    Action, Admission, BodyStep, Connection, Delivery, ErrorAnswer, ErrorAnswers, Flush, Found,
+    Input, OnHalfClose, Outcome, PauseReason, ReadOutcome, Reading, Retired, Settings,
+    TaskFinished, Watching,
 };
 pub use disconnect::{Disconnect, Phase};
 pub use ledger::{
@@ -30,7 +30,7 @@ pub use ledger::{
 };
 pub use limits::Limits;
 pub(crate) use limits::limit_words;
-pub use outbox::{Outbox, Terminal};
+pub use outbox::{Outbox, Taken, Terminal};
 pub use pace::{Credit, Exhausted, Pace};
 pub use report::{
     ConnectionReport, EndReason, InterruptedTask, ProtocolError, RequestCounts, StuckTask,

@@ -4,11 +4,12 @@
 //! One response at a time may be *under way*: begun and not whole. What is
 //! queued meanwhile waits behind it, for responses never interleave.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::VecDeque;
 
 use bytes::BytesMut;
 
 use super::ledger::TaskKey;
+use crate::canary::{Canary, planted};
 use crate::wire::{BlockEncoder, ByteOrder, ErrorCode, Response, TaskCode, TaskId};
 
 /// How a request was answered, as the report counts it (D9).
@@ -22,6 +23,15 @@ pub enum Terminal {
     Cancelled,
 }
 
+/// What the transport has taken wholly.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Taken {
+    /// The answer to a request.
+    Answer(Terminal),
+    /// A sign of life of this task.
+    Processing(TaskKey),
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
     /// The last bytes of a request's answer.
@@ -29,7 +39,7 @@ enum Kind {
     /// Bytes of a response that goes on.
     Part,
     /// A sign of life of a task (E5).
-    Processing,
+    Processing(TaskKey),
     Goodbye,
 }
 
@@ -40,6 +50,12 @@ struct Record {
     id: TaskId,
     code: TaskCode,
     kind: Kind,
+}
+
+impl Record {
+    const fn is_answer(&self) -> bool {
+        matches!(self.kind, Kind::Terminal(_))
+    }
 }
 
 #[derive(Debug, Default)]
@@ -70,8 +86,6 @@ pub struct Outbox {
     unsent: usize,
     /// Bytes of the first record that the transport has taken.
     first_taken: u32,
-    /// Tasks whose last sign of life is unsent.
-    processing: BTreeSet<TaskId>,
 }
 
 impl Outbox {
@@ -85,7 +99,6 @@ impl Outbox {
             under_way: None,
             unsent: 0,
             first_taken: 0,
-            processing: BTreeSet::new(),
         }
     }
 
@@ -93,6 +106,13 @@ impl Outbox {
     #[must_use]
     pub const fn unsent(&self) -> usize {
         self.unsent
+    }
+
+    /// Those of them that nothing but the transport holds up: what waits behind
+    /// the response that is under way is not among them.
+    #[must_use]
+    pub fn writable(&self) -> usize {
+        self.unsent - self.behind.bytes.len()
     }
 
     /// Whether bytes wait to be fetched.
@@ -121,7 +141,7 @@ impl Outbox {
         kind: Kind,
         encode: impl FnOnce(ByteOrder, &mut BytesMut),
     ) {
-        let queue = if self.under_way.is_some() {
+        let queue = if self.under_way.is_some() && !planted(Canary::Interleaved) {
             &mut self.behind
         } else {
             &mut self.ready
@@ -177,13 +197,11 @@ impl Outbox {
         });
     }
 
-    /// Queues a sign of life (E5), unless the task's last one is still unsent.
-    pub fn push_processing(&mut self, id: TaskId, code: TaskCode) {
-        if self.processing.insert(id) {
-            self.push(id, code, Kind::Processing, |order, into| {
-                Response::Processing(id).encode(order, into);
-            });
-        }
+    /// Queues a sign of life (E5).
+    pub fn push_processing(&mut self, key: TaskKey, id: TaskId, code: TaskCode) {
+        self.push(id, code, Kind::Processing(key), |order, into| {
+            Response::Processing(id).encode(order, into);
+        });
     }
 
     /// Queues the header of a result whose body follows in pieces. No other
@@ -249,6 +267,26 @@ impl Outbox {
         answered(std::mem::take(&mut self.behind).records)
     }
 
+    /// Nothing more is fetched. What the driver has fetched the transport may
+    /// still take; the requests whose answers are lost for certain are returned.
+    pub fn close(&mut self) -> Vec<(TaskId, TaskCode)> {
+        let lost = self.break_under_way();
+        self.unsent -= self.ready.bytes.len();
+        self.ready.bytes = BytesMut::new();
+        lost
+    }
+
+    /// The requests whose answers the transport has not taken wholly, those
+    /// aside that wait behind the response under way.
+    pub fn unanswered(&self) -> impl Iterator<Item = (TaskId, TaskCode)> {
+        let answers = self
+            .ready
+            .records
+            .iter()
+            .filter(|record| record.is_answer());
+        answers.map(|record| (record.id, record.code))
+    }
+
     /// Gives up everything that the transport has not taken; returns the
     /// requests whose answers are lost.
     pub fn abandon(&mut self) -> Vec<(TaskId, TaskCode)> {
@@ -270,9 +308,9 @@ impl Outbox {
         }
     }
 
-    /// The transport took `bytes`: `answered` is called for each request whose
-    /// answer it has taken wholly.
-    pub fn taken(&mut self, bytes: usize, mut answered: impl FnMut(Terminal)) {
+    /// The transport took `bytes`: `tell` is called for each answer, and each
+    /// sign of life, that it has taken wholly.
+    pub fn taken(&mut self, bytes: usize, mut tell: impl FnMut(Taken)) {
         debug_assert!(bytes <= self.unsent);
         self.unsent -= bytes;
         let mut bytes = bytes + self.first_taken as usize;
@@ -282,8 +320,8 @@ impl Outbox {
             }
             bytes -= first.length as usize;
             match first.kind {
-                Kind::Terminal(terminal) => answered(terminal),
-                Kind::Processing => drop(self.processing.remove(&first.id)),
+                Kind::Terminal(terminal) => tell(Taken::Answer(terminal)),
+                Kind::Processing(key) => tell(Taken::Processing(key)),
                 Kind::Part | Kind::Goodbye => {}
             }
             self.ready.records.pop_front();
@@ -308,7 +346,7 @@ impl Outbox {
 fn answered(records: VecDeque<Record>) -> Vec<(TaskId, TaskCode)> {
     records
         .into_iter()
-        .filter(|record| matches!(record.kind, Kind::Terminal(_)))
+        .filter(Record::is_answer)
         .map(|record| (record.id, record.code))
         .collect()
 }

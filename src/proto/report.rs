@@ -142,6 +142,20 @@ pub enum EndReason {
 }
 
 impl EndReason {
+    /// The code of the task that it is about, if it is about one.
+    #[must_use]
+    pub const fn task_code(&self) -> Option<TaskCode> {
+        match self {
+            Self::MessageTooLong { code, .. }
+            | Self::TaskFunction { code, .. }
+            | Self::RunFunction { code, .. }
+            | Self::Unanswered { code, .. }
+            | Self::Body { code, .. }
+            | Self::Protocol(ProtocolError::DuplicateTaskId { code, .. }) => Some(*code),
+            _ => None,
+        }
+    }
+
     /// Whether the end was nobody's mistake: a graceful disconnection, the
     /// client's own leaving, or nothing left to do.
     #[must_use]

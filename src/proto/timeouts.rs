@@ -35,7 +35,8 @@ pub struct Timeouts {
     pub task_function: Duration,
     /// The longest wait for a body's next bytes (PROTOCOL L15). Default 30 s.
     pub body: Duration,
-    /// Between two signs of life of a task, where granted (PROTOCOL E5). Default 15 s.
+    /// Between two signs of life of a task, where granted (PROTOCOL E5).
+    /// Default 15 s. Less than 1 ms counts as 1 ms.
     pub processing_interval: Duration,
 }
 

@@ -15,7 +15,8 @@ use std::time::{Duration, Instant, SystemTime};
 /// assert!(TokioClock.now() >= before);
 /// ```
 pub trait Clock: fmt::Debug + Send + Sync + 'static {
-    /// The monotonic time, by which everything is decided.
+    /// The monotonic time, by which everything is decided. It is asked for under
+    /// locks, too: it must be quick, and must not come back to the server.
     fn now(&self) -> Instant;
 
     /// The time of day, for display.

@@ -106,6 +106,9 @@ impl Admission<TaskRecord> for Desk {
     }
 
     fn largest_message(&self) -> usize {
-        self.server.largest_message()
+        let server = self.server.limits.message_limit_bytes;
+        let own = |task: &Arc<Registered>| task.registration.message_limit_bytes.unwrap_or(server);
+        let largest = self.table.iter().flatten().map(own).max();
+        largest.unwrap_or(server)
     }
 }

@@ -6,7 +6,6 @@ use std::time::Instant;
 
 use bytes::{Bytes, BytesMut};
 
-use super::error::TaskError;
 use super::response::{Body, PIECE};
 use super::run::{drop_quietly, unless_task_panics};
 use super::session::Session;
@@ -14,6 +13,9 @@ use crate::proto::{BodyStep, TaskKey};
 
 /// How many bodies are produced ahead of their turn (PROTOCOL section 7).
 const AHEAD: usize = 16;
+
+/// Polls of one body in a turn (L13).
+const POLLS: usize = 256;
 
 struct Pulled {
     key: TaskKey,
@@ -32,8 +34,18 @@ enum Step {
     On,
     /// It waits for its source.
     Waiting,
+    /// It would go on, and has had its share of this turn.
+    Unfinished,
     /// It failed; the session has been told.
     Over,
+}
+
+/// What a poll of a body came to.
+enum Polled {
+    /// More bytes, perhaps none, or its end.
+    Piece,
+    Pending,
+    Failed(BodyStep<'static>),
 }
 
 #[derive(Default)]
@@ -72,11 +84,15 @@ impl Bodies {
     /// One turn: moves up to 64 KiB of the body that has the wire, and produces
     /// others ahead. Whether anything moved.
     pub(crate) fn pull(&mut self, session: &Session, cx: &mut Context<'_>, now: Instant) -> bool {
-        if self.bodies.is_empty() || !session.drive(|state| state.connection.wants_bodies()) {
-            self.nothing_wanted(session, now);
+        if self.bodies.is_empty() {
             return false;
         }
-        let mut moved = self.produce_ahead(session, cx, now);
+        let mut moved = if session.drive(|state| state.connection.wants_bodies_ahead()) {
+            self.produce_ahead(session, cx, now)
+        } else {
+            self.nothing_wanted(session, now);
+            false
+        };
         let mut budget = PIECE;
         while budget > 0 {
             let Some(place) = self.with_the_wire(session) else {
@@ -94,9 +110,11 @@ impl Bodies {
 
     /// L15 counts only while bytes are wanted.
     fn nothing_wanted(&self, session: &Session, now: Instant) {
-        for pulled in &self.bodies {
-            session.drive(|state| state.connection.body(pulled.key, BodyStep::NotWaiting, now));
-        }
+        session.drive(|state| {
+            for pulled in &self.bodies {
+                state.connection.body(pulled.key, BodyStep::NotWaiting, now);
+            }
+        });
     }
 
     fn produce_ahead(&mut self, session: &Session, cx: &mut Context<'_>, now: Instant) -> bool {
@@ -118,6 +136,10 @@ impl Bodies {
             match step {
                 Step::Over => drop_quietly(self.bodies.remove(at)),
                 Step::On | Step::Waiting => at += 1,
+                Step::Unfinished => {
+                    moved = true;
+                    at += 1;
+                }
             }
         }
         moved
@@ -152,12 +174,17 @@ impl Bodies {
             return;
         }
         let wanted = room.min(PIECE).min(*budget);
-        if pulled.produced.is_empty()
-            && let Step::Over = pulled.produce(1, session, cx, now)
-        {
-            drop_quietly(self.bodies.remove(place));
-            *budget -= 1;
-            return;
+        if pulled.produced.is_empty() {
+            match pulled.produce(1, session, cx, now) {
+                Step::On | Step::Waiting => {}
+                // As if it had moved a byte: it is polled again, in its turn.
+                Step::Unfinished => return *budget -= 1,
+                Step::Over => {
+                    drop_quietly(self.bodies.remove(place));
+                    *budget -= 1;
+                    return;
+                }
+            }
         }
         let piece = pulled.produced.split_to(wanted.min(pulled.produced.len()));
         *budget -= piece.len();
@@ -192,54 +219,74 @@ impl Pulled {
         cx: &mut Context<'_>,
         now: Instant,
     ) -> Step {
-        while self.produced.len() < enough {
-            let Some(body) = &mut self.body else {
-                break;
-            };
-            let step = match unless_task_panics(session, self.key, || body.poll_piece(cx)) {
-                Some(Poll::Pending) => BodyStep::Waiting,
-                Some(Poll::Ready(Some(Ok(piece)))) => {
-                    self.keep(piece);
-                    continue;
+        let before = self.produced.len();
+        for _ in 0..POLLS {
+            if self.body.is_none() || self.produced.len() >= enough {
+                session.drive(|state| state.connection.body(self.key, BodyStep::NotWaiting, now));
+                return Step::On;
+            }
+            let step = match self.poll_body(session, cx) {
+                Polled::Piece => continue,
+                Polled::Pending => BodyStep::Waiting,
+                Polled::Failed(step) => {
+                    session.drive(|state| state.connection.body(self.key, step, now));
+                    return Step::Over;
                 }
-                Some(Poll::Ready(None)) => {
-                    // The reader is dropped once copying stops (T7).
-                    let body = self.body.take();
-                    match unless_task_panics(session, self.key, || drop(body)) {
-                        Some(()) => continue,
-                        None => BodyStep::Panicked,
-                    }
-                }
-                Some(Poll::Ready(Some(Err(error)))) => failed(&error),
-                None => BodyStep::Panicked,
             };
-            let is_waiting = matches!(step, BodyStep::Waiting);
-            session.drive(|state| state.connection.body(self.key, step, now));
-            return if is_waiting {
-                Step::Waiting
-            } else {
-                Step::Over
-            };
+            self.tell_waiting(step, before, session, now);
+            return Step::Waiting;
         }
-        session.drive(|state| state.connection.body(self.key, BodyStep::NotWaiting, now));
-        Step::On
+        // It is never done: others have their turn, and pieces of nothing are no bytes (L15).
+        self.tell_waiting(BodyStep::Waiting, before, session, now);
+        Step::Unfinished
     }
 
-    fn keep(&mut self, piece: Bytes) {
-        if !self.produced.is_empty() {
-            return self.produced.extend_from_slice(&piece);
-        }
-        // A piece that nobody shares need not be copied.
-        match piece.try_into_mut() {
-            Ok(piece) => self.produced = piece,
-            Err(shared) => self.produced.extend_from_slice(&shared),
-        }
+    /// L15 counts from the last bytes.
+    fn tell_waiting(&self, step: BodyStep<'_>, before: usize, session: &Session, now: Instant) {
+        let has_moved = self.produced.len() > before;
+        session.drive(|state| {
+            if has_moved {
+                state.connection.body(self.key, BodyStep::NotWaiting, now);
+            }
+            state.connection.body(self.key, step, now);
+        });
+    }
+
+    /// One poll of the body, all of it the application's code.
+    fn poll_body(&mut self, session: &Session, cx: &mut Context<'_>) -> Polled {
+        let (body, produced) = (&mut self.body, &mut self.produced);
+        let polled = unless_task_panics(session, self.key, || {
+            let Some(source) = body else {
+                return Polled::Piece;
+            };
+            match source.poll_piece(cx) {
+                Poll::Pending => Polled::Pending,
+                Poll::Ready(Some(Ok(piece))) => {
+                    keep(piece, produced);
+                    Polled::Piece
+                }
+                // The reader is dropped once copying stops (T7).
+                Poll::Ready(None) => {
+                    drop(body.take());
+                    Polled::Piece
+                }
+                Poll::Ready(Some(Err(error))) => Polled::Failed(BodyStep::Failed {
+                    code: error.code(),
+                    error: error.to_string().into(),
+                }),
+            }
+        });
+        polled.unwrap_or(Polled::Failed(BodyStep::Panicked))
     }
 }
 
-fn failed(error: &TaskError) -> BodyStep<'static> {
-    BodyStep::Failed {
-        code: error.code(),
-        error: error.to_string().into(),
+fn keep(piece: Bytes, produced: &mut BytesMut) {
+    if !produced.is_empty() {
+        return produced.extend_from_slice(&piece);
+    }
+    // A piece that nobody shares need not be copied.
+    match piece.try_into_mut() {
+        Ok(piece) => *produced = piece,
+        Err(shared) => produced.extend_from_slice(&shared),
     }
 }

@@ -4,7 +4,8 @@ use std::future::Future;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
+use tokio_util::sync::CancellationToken;
 
 use super::Server;
 use super::error::TaskError;
@@ -165,6 +166,8 @@ impl ServerBuilder {
             executor: self.executor,
             observer: self.observer,
             client_left: Notify::new(),
+            stop: CancellationToken::new(),
+            shutdown_end: watch::Sender::new(None),
         }));
         for (code, name, registration) in self.registrations {
             // A reserved code was refused when it was given.

@@ -1,6 +1,7 @@
 //! One connection, from its place (PROTOCOL L8) to its report (PROTOCOL D9).
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
@@ -9,6 +10,7 @@ use super::client::ClientContext;
 use super::driver::Driver;
 use super::handle::ClientHandle;
 use super::handshake::ConnectionOptions;
+use super::observe::Event;
 use super::registration::RegistrationView;
 use super::run::unless_panics;
 use super::session::Session;
@@ -22,6 +24,7 @@ pub(crate) struct ConnectionPlace(Arc<ServerShared>);
 impl Drop for ConnectionPlace {
     fn drop(&mut self) {
         self.0.places.connections.release(1);
+        self.0.client_left.notify_waiters();
     }
 }
 
@@ -29,17 +32,22 @@ impl Server {
     /// Takes a place for a connection that has come, and tells the observer so.
     ///
     /// # Errors
-    /// The report of a connection for which there is none.
+    /// The report of a connection for which there is none, or that came behind
+    /// a shutdown.
     pub(crate) fn take_place(
         &self,
         endpoints: &Endpoints,
     ) -> Result<ConnectionPlace, Box<ConnectionReport>> {
-        if self.0.places.connections.take() {
+        let reason = if self.0.stop.is_cancelled() {
+            EndReason::GracefulDisconnect
+        } else if self.0.places.connections.take() {
             unless_panics(|| self.0.observer.connection_opened(endpoints));
             return Ok(ConnectionPlace(Arc::clone(&self.0)));
-        }
-        let limit = self.0.places.connections.limit();
-        let report = ConnectionReport::of_unserved(EndReason::Refused { limit });
+        } else {
+            let limit = self.0.places.connections.limit();
+            EndReason::Refused { limit }
+        };
+        let report = ConnectionReport::of_unserved(reason);
         self.tell_refused(endpoints, &report);
         Err(Box::new(report))
     }
@@ -64,18 +72,17 @@ impl Connected {
     pub(crate) fn new(server: &Server, place: ConnectionPlace, options: ConnectionOptions) -> Self {
         let context = options.context.clone();
         let client = ClientHandle::new(begin_session(&server.0, options));
-        unless_panics(|| client.session().observer().handshake_done(&client));
         tracing::debug!(parent: &client.span(), %client, "connection opened");
+        // A shutdown that came in between has not seen the client: either it
+        // finds it in the list, or its stop is seen here (PROTOCOL D6).
+        if server.0.stop.is_cancelled() {
+            client.disconnect(Duration::ZERO);
+        }
         Self {
             client,
             context,
             place,
         }
-    }
-
-    /// The client's handle.
-    pub(crate) const fn client(&self) -> &ClientHandle {
-        &self.client
     }
 
     /// Serves the connection to its end.
@@ -90,15 +97,12 @@ impl Drop for Connected {
         let server = &self.place.0;
         let session = self.client.session();
         // A future that is dropped before its first poll has no driver to close it.
-        session.close(server.clock.now());
-        let report = session.leave();
+        let (report, _) = session.leave(server.clock.now());
         log_end(&self.client, &report);
         server
             .registry
             .note_closed(self.client.endpoints(), &report);
-        unless_panics(|| session.observer().connection_closed(&self.client, &report));
-        server.registry.remove_client(session.client().id);
-        server.client_left.notify_waiters();
+        session.tell_end(report);
     }
 }
 
@@ -131,6 +135,7 @@ fn begin_session(shared: &Arc<ServerShared>, options: ConnectionOptions) -> Sess
         .observer
         .unwrap_or_else(|| Arc::clone(&shared.observer));
     let session = Session::new(Connection::new(settings, now), context, observer, span);
+    session.tell(Event::HandshakeDone);
     shared.registry.add_client(id, session.clone());
     session
 }
@@ -139,18 +144,14 @@ fn begin_session(shared: &Arc<ServerShared>, options: ConnectionOptions) -> Sess
 fn log_end(client: &ClientHandle, report: &ConnectionReport) {
     let span = client.span();
     let reason = &report.reason;
-    match reason {
-        EndReason::TaskFunction { code, .. }
-        | EndReason::RunFunction { code, .. }
-        | EndReason::Body { code, .. } => {
-            let registration = client.server().registration(*code);
-            let name = registration.as_ref().map_or("", RegistrationView::name);
-            tracing::warn!(parent: &span, %client, task = name, %reason, "connection ended");
-        }
-        reason if reason.is_expected() => {
-            tracing::debug!(parent: &span, %client, %reason, "connection ended");
-        }
-        _ => tracing::warn!(parent: &span, %client, %reason, "connection ended"),
+    let registration = reason
+        .task_code()
+        .and_then(|code| client.server().registration(code));
+    let task = registration.as_ref().map(RegistrationView::name);
+    if reason.is_expected() {
+        tracing::debug!(parent: &span, %client, task, %reason, "connection ended");
+    } else {
+        tracing::warn!(parent: &span, %client, task, %reason, "connection ended");
     }
     for task in &report.interrupted {
         tracing::debug!(parent: &span, %client, id = %task.id, code = %task.code,

@@ -6,6 +6,7 @@
 
 mod input;
 mod output;
+mod stopwatch;
 mod tasks;
 
 use std::future::Future;
@@ -19,13 +20,14 @@ use futures_util::Stream;
 use futures_util::stream::FuturesUnordered;
 use tokio_util::sync::WaitForCancellationFutureOwned;
 
+use self::stopwatch::Stopwatch;
 use super::admission::Desk;
 use super::bodies::Bodies;
 use super::lent::LentBuffer;
 use super::reading::ReadingFunction;
 use super::registration::Registered;
-use super::run::{Group, RunningTask, drop_quietly};
-use super::session::{DropReading, Ended, ForDriver, Session, TurnEnd};
+use super::run::{Group, RunningTask, drop_each, drop_quietly, unless_panics};
+use super::session::{Ended, ForDriver, Session, TurnEnd};
 use crate::proto::{ConnectionReport, Input, Phase, Reading, TaskKey};
 use crate::runtime::{Timer, Transport};
 
@@ -58,10 +60,25 @@ enum HalfClose {
 enum Turn {
     /// Look again.
     Again,
+    /// Let others have their turn first: a budget is used up (L13).
+    Yield,
     /// Somebody will wake the driver.
     Park,
     /// The connection is over.
     Over,
+}
+
+/// What a turn's input may still take (L13).
+#[derive(Default)]
+struct Budget {
+    items: usize,
+    bytes: usize,
+}
+
+impl Budget {
+    const fn is_used_up(&self) -> bool {
+        self.items >= ITEMS || self.bytes >= BYTES
+    }
 }
 
 pub(crate) struct Driver<S> {
@@ -72,6 +89,8 @@ pub(crate) struct Driver<S> {
     /// Fetched from the session, and not taken by the transport.
     unwritten: BytesMut,
     needs_flush: bool,
+    /// The transport was asked to pass on what it took, and has not.
+    flush_pends: bool,
     half_close: HalfClose,
     read_side: Side,
     write_side: Side,
@@ -82,6 +101,11 @@ pub(crate) struct Driver<S> {
     /// What pended in place and goes to the executor at the end of its batch.
     pending: Vec<(Arc<Registered>, RunningTask)>,
     local: FuturesUnordered<RunningTask>,
+    /// One of them has not been polled with the driver's waker yet.
+    has_new_local: bool,
+    stopwatch: Stopwatch,
+    /// How many orders to run functions had been given when it last looked.
+    seen_orders: u64,
     reading: Option<ReadingFunction>,
     bodies: Bodies,
     timer: Box<dyn Timer>,
@@ -92,6 +116,7 @@ pub(crate) struct Driver<S> {
     /// Turns whose output was left to the next one.
     gathered: usize,
     context: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
+    has_left: bool,
 }
 
 impl<S: Transport> Driver<S> {
@@ -103,12 +128,13 @@ impl<S: Transport> Driver<S> {
         let server = Arc::clone(&session.client().server);
         Self {
             timer: server.clock.timer(),
-            desk: Desk::new(server),
+            desk: Desk::new(Arc::clone(&server)),
             session,
             transport,
             buffer: LentBuffer::default(),
             unwritten: BytesMut::new(),
             needs_flush: false,
+            flush_pends: false,
             half_close: HalfClose::NotYet,
             read_side: Side::MayGoOn,
             write_side: Side::MayGoOn,
@@ -117,12 +143,16 @@ impl<S: Transport> Driver<S> {
             ended: Vec::new(),
             pending: Vec::new(),
             local: FuturesUnordered::new(),
+            has_new_local: false,
+            stopwatch: Stopwatch::new(server.clock.now()),
+            seen_orders: 0,
             reading: None,
             bodies: Bodies::default(),
             armed: None,
             deferred: false,
             gathered: 0,
             context: context.map(|token| Box::pin(token.cancelled_owned())),
+            has_left: false,
         }
     }
 
@@ -132,50 +162,61 @@ impl<S: Transport> Driver<S> {
         self.desk.refresh();
         self.poll_context(cx, now);
         self.poll_local(cx);
-        let news = self.session.begin_turn();
+        let Some(news) = self.session.begin_turn() else {
+            return Turn::Over;
+        };
         self.take_news(news);
-        let mut items = 0;
-        self.input(cx, now, &mut items);
+        self.stopwatch.begin_turn(now);
+        let mut budget = Budget::default();
+        self.input(cx, now, &mut budget);
         self.poll_reading(cx, now);
+        if std::mem::take(&mut self.has_new_local) {
+            self.poll_local(cx);
+        }
         self.commit(now);
         self.spawn_pending();
         let news = self.session.take_for_driver();
         self.take_news(news);
-        let mut moved = self.bodies.pull(&self.session, cx, now);
+        let pulled = self.bodies.pull(&self.session, cx, now);
         if self.defers_write() {
             self.deferred = true;
             cx.waker().wake_by_ref();
             return Turn::Park;
         }
         self.deferred = false;
-        if self.gathers(items) {
+        let mut written = 0;
+        if self.gathers(&budget) {
             self.gathered += 1;
         } else {
             self.gathered = 0;
-            moved |= self.output(cx, now) && !self.bodies.is_empty();
+            written = self.output(cx, now);
         }
+        // A result that has room now goes before signs of life (E5).
+        let pulled = pulled | (written > 0 && self.bodies.pull(&self.session, cx, now));
         let end = self.session.end_turn(now);
-        self.finish_turn(cx, end, moved || items >= ITEMS, now)
+        let next = self.finish_turn(cx, end, now);
+        let moved = pulled || (written > 0 && !self.bodies.is_empty());
+        match next {
+            Turn::Park | Turn::Again if budget.is_used_up() || written >= BYTES => Turn::Yield,
+            Turn::Park if moved => Turn::Again,
+            next => next,
+        }
     }
 
     /// Decides whether there is more to do, and parks otherwise.
-    fn finish_turn(
-        &mut self,
-        cx: &mut Context<'_>,
-        end: TurnEnd,
-        moved: bool,
-        now: Instant,
-    ) -> Turn {
+    fn finish_turn(&mut self, cx: &mut Context<'_>, end: TurnEnd, now: Instant) -> Turn {
         if end.phase == Phase::Closed {
             return Turn::Over;
         }
-        self.poll_half_close(cx, end.phase, now);
+        if self.poll_half_close(cx, end.phase, now).is_ready() {
+            return Turn::Again;
+        }
         let may_read = matches!(end.reading, Reading::Take | Reading::Discard);
         let may_read = may_read && !self.has_ended && self.read_side == Side::MayGoOn;
         let may_write =
             (end.has_output || !self.unwritten.is_empty()) && self.write_side == Side::MayGoOn;
         let has_unread = may_read || (may_take(end.reading) && !self.buffer.is_empty());
-        if moved || has_unread || may_write || self.is_due(cx, end.next_deadline) {
+        if has_unread || may_write || self.is_due(cx, end.next_deadline) {
             return Turn::Again;
         }
         if end.is_idle {
@@ -242,10 +283,8 @@ impl<S: Transport> Driver<S> {
     }
 
     fn take_news(&mut self, news: ForDriver) {
-        if news.drop_reading == DropReading::Yes
-            && let Some(reading) = self.reading.take()
-        {
-            drop_quietly(reading);
+        for key in news.dropped_readings {
+            drop_quietly(self.reading.take_if(|reading| reading.is_for(key)));
         }
         for (key, body) in news.new_bodies {
             let task = |state: &mut super::session::State| {
@@ -270,27 +309,28 @@ fn may_take(reading: Reading) -> bool {
 impl<S> Driver<S> {
     /// Whatever ends the connection, its future's drop included (D5).
     fn leave(&mut self) -> ConnectionReport {
+        self.has_left = true;
         let now = self.session.client().server.clock.now();
-        self.session.close(now);
+        let (report, news) = self.session.leave(now);
+        drop_each(news.new_bodies);
         self.bodies.drop_all();
-        if let Some(reading) = self.reading.take() {
-            drop_quietly(reading);
+        drop_quietly(self.reading.take());
+        for (_, task) in self.pending.drain(..) {
+            self.local.push(task);
         }
-        self.pending
-            .drain(..)
-            .for_each(|(_, task)| self.local.push(task));
         if !self.local.is_empty() {
-            // A cooperating function keeps its grace, on the executor (T10).
+            // A cooperating function keeps its grace, on the executor (T10),
+            // if there still is one: a panic here could be the second.
             let members = std::mem::take(&mut self.local);
             let group = Group::new(self.session.clone(), members, None);
-            self.session.client().server.executor.spawn(Box::pin(group));
+            let executor = &self.session.client().server.executor;
+            let _ = unless_panics(|| executor.spawn(Box::pin(group)));
         }
-        for (key, ended) in self.ended.drain(..) {
-            self.session.finish_batch([(key, ended)], 0);
+        if !self.ended.is_empty() {
+            let ended = std::mem::take(&mut self.ended);
+            self.session.finish_batch(ended, 0);
         }
-        let news = self.session.take_for_driver();
-        drop_quietly(news.new_bodies);
-        self.session.leave()
+        report
     }
 }
 
@@ -301,6 +341,7 @@ impl<S: Transport> Future for Driver<S> {
         for _ in 0..TURNS {
             match self.turn(cx) {
                 Turn::Again => {}
+                Turn::Yield => break,
                 Turn::Park => return Poll::Pending,
                 Turn::Over => return Poll::Ready(self.leave()),
             }
@@ -312,7 +353,7 @@ impl<S: Transport> Future for Driver<S> {
 
 impl<S> Drop for Driver<S> {
     fn drop(&mut self) {
-        if self.session.phase() != Phase::Closed {
+        if !self.has_left {
             self.leave();
         }
     }

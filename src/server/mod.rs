@@ -134,16 +134,9 @@ impl Server {
 
     /// Waits until there is no client. Cancel safe.
     pub async fn wait(&self) {
-        loop {
-            let left = self.0.client_left.notified();
-            let mut left = std::pin::pin!(left);
-            // Registered before the count is looked at: no leaving is missed.
-            left.as_mut().enable();
-            if self.client_count() == 0 {
-                return;
-            }
-            left.await;
-        }
+        self.0
+            .wait_until(|server| server.registry.client_count() == 0)
+            .await;
     }
 
     /// Accepts connections from `listener` until the server is shut down.

@@ -26,8 +26,10 @@ pub struct ObservedTask {
 /// A watcher of a server, or of one of its clients.
 ///
 /// Every method is called outside all locks, mostly on a connection's own
-/// thread: it must not block. What panics in one is logged once per connection
-/// and otherwise ignored. Events of one task come in their order.
+/// thread: it must not block. What panics in one is logged, once per connection
+/// as an error, and otherwise ignored. What happens to one client is told in
+/// the order in which it happened, `handshake_done` first and
+/// `connection_closed` last, by one thread at a time.
 ///
 /// ```
 /// use asyncserver::server::{ClientHandle, ConnectionReport, Observer};
@@ -46,9 +48,9 @@ pub trait Observer: fmt::Debug + Send + Sync + 'static {
     fn is_silent(&self) -> bool {
         false
     }
-    /// Whether the first four of the task events below are wanted (accepted,
-    /// started, cancelled, finished); asked once a turn of a connection. The
-    /// others come in any case.
+    /// Whether requests are to be told of one by one, from their acceptance to
+    /// their end; asked once a turn of a connection. Cancels, stuck tasks,
+    /// limits and interrupted tasks, of which there are few, are told in any case.
     fn wants_task_events(&self) -> bool {
         false
     }
@@ -64,11 +66,13 @@ pub trait Observer: fmt::Debug + Send + Sync + 'static {
     fn task_started(&self, _client: &ClientHandle, _task: ObservedTask) {}
     /// A task was cancelled, or overran a limit.
     fn task_cancelled(&self, _client: &ClientHandle, _task: ObservedTask, _cause: CancelCause) {}
-    /// A task was answered, or its connection ended first.
+    /// A task was answered, or its connection ended first. One that was cancelled
+    /// while its message was read, or has no run function, was not started before.
     fn task_finished(&self, _client: &ClientHandle, _task: ObservedTask, _ending: TaskEnding) {}
-    /// A task did not end when it was told to (PROTOCOL T13).
+    /// A task did not end when it was told to (PROTOCOL T13), and is answered so.
     fn task_stuck(&self, _client: &ClientHandle, _task: ObservedTask) {}
-    /// A limit of PROTOCOL section 7 was reached, by the name of its rule.
+    /// A limit was reached, by the name of its rule: one of PROTOCOL section 7
+    /// that a client with a connection can reach, or N9 for a registration's own.
     fn limit_reached(&self, _client: &ClientHandle, _rule: &'static str) {}
     /// A connection was refused before it had a client (PROTOCOL L8, L9).
     fn connection_refused(&self, _endpoints: &Endpoints, _report: &ConnectionReport) {}
@@ -87,25 +91,29 @@ impl Observer for Unobserved {
 }
 
 /// An event on its way out of a lock.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) enum Event {
+    HandshakeDone,
     Accepted(ObservedTask),
     Started(ObservedTask),
     Cancelled(ObservedTask, CancelCause),
     Finished(ObservedTask, TaskEnding),
     Stuck(ObservedTask),
     LimitReached(&'static str),
+    Closed(Box<ConnectionReport>),
 }
 
 impl Event {
     pub(crate) fn tell(self, observer: &dyn Observer, client: &ClientHandle) {
         match self {
+            Self::HandshakeDone => observer.handshake_done(client),
             Self::Accepted(task) => observer.request_accepted(client, task),
             Self::Started(task) => observer.task_started(client, task),
             Self::Cancelled(task, cause) => observer.task_cancelled(client, task, cause),
             Self::Finished(task, ending) => observer.task_finished(client, task, ending),
             Self::Stuck(task) => observer.task_stuck(client, task),
             Self::LimitReached(rule) => observer.limit_reached(client, rule),
+            Self::Closed(report) => observer.connection_closed(client, &report),
         }
     }
 }

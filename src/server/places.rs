@@ -21,7 +21,7 @@ impl Places {
     /// Takes one place, unless all are taken.
     pub(crate) fn take(&self) -> bool {
         // Count first, look after: two that come together for the last place
-        // cannot both get it. At worst both are refused.
+        // cannot both get it. At worst one is refused that had a place.
         let before = self.taken.fetch_add(1, Ordering::Relaxed);
         let has_place = before < self.limit;
         if !has_place {
@@ -70,6 +70,10 @@ pub(crate) struct ServerPlaces {
     pub(crate) connections: Places,
     /// L16.
     pub(crate) held_bytes: Places,
+    /// Places in the executor's queue whose blocking function a cancel has
+    /// dropped: as many as L6 allows tasks, or floods of submit-and-cancel would
+    /// grow it without a bound.
+    pub(crate) empty: Places,
 }
 
 impl ServerPlaces {
@@ -78,7 +82,27 @@ impl ServerPlaces {
             tasks: Places::new(limits.task_limit),
             unsent_bytes: Places::new(limits.server_unsent_limit_bytes.max(1)),
             connections: Places::new(limits.connection_limit),
-            held_bytes: Places::new(limits.server_held_limit_bytes),
+            empty: Places::new(limits.task_limit),
+            held_bytes: Places::new(limits.server_held_limit_bytes.max(1)),
+        }
+    }
+}
+
+impl Drop for ServerPlaces {
+    /// With a server's last connection its last place has been given back.
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            return;
+        }
+        let all = [
+            &self.tasks,
+            &self.unsent_bytes,
+            &self.connections,
+            &self.held_bytes,
+            &self.empty,
+        ];
+        for places in all {
+            debug_assert_eq!(places.taken(), 0, "places that nobody gave back");
         }
     }
 }

@@ -12,7 +12,7 @@ use super::session::Session;
 use super::task::{IsBlocking, Request, RunFunction, Task, TaskContext};
 use crate::proto::{EndReason, FunctionKind, ReadOutcome, TaskKey};
 use crate::runtime::BoxFuture;
-use crate::wire::RequestHeader;
+use crate::wire::{RequestHeader, TaskId};
 
 /// What a poll of the task function came to.
 pub(crate) enum ReadingStep {
@@ -29,6 +29,8 @@ pub(crate) struct ReadingFunction {
     context: TaskContext,
     header: RequestHeader,
     function: Option<BoxFuture<'static, Result<Task, TaskFunctionError>>>,
+    /// The task's span, where it is enabled.
+    span: Option<tracing::Span>,
     returned: Option<Task>,
 }
 
@@ -53,11 +55,16 @@ impl ReadingFunction {
         })?;
         Some(Self {
             registered,
+            span: context.session.enabled_span(context.key, context.id),
             context,
             header,
             function: Some(function),
             returned: None,
         })
+    }
+
+    pub(crate) fn is_for(&self, key: TaskKey) -> bool {
+        self.context.key == key
     }
 
     pub(crate) fn poll(
@@ -70,14 +77,28 @@ impl ReadingFunction {
             return ReadingStep::Waits;
         };
         let key = self.context.key;
-        let polled = match unless_task_panics(session, key, || function.as_mut().poll(cx)) {
+        // The words of an error are the application's code, too.
+        let polled = unless_task_panics(session, key, || {
+            let _entered = self.span.as_ref().map(tracing::Span::enter);
+            function
+                .as_mut()
+                .poll(cx)
+                .map_err(|error| error.to_string().into_boxed_str())
+        });
+        let result = match polled {
             Some(Poll::Pending) => return ReadingStep::Waits,
             Some(Poll::Ready(result)) => Some(result),
             None => None,
         };
-        let dropped = unless_task_panics(session, key, || self.function = None);
-        self.function = None;
-        let result = polled.filter(|_| dropped.is_some());
+        let function = self.function.take();
+        let dropped = unless_task_panics(session, key, || drop(function));
+        let result = match (result, dropped) {
+            (result, Some(())) => result,
+            (result, None) => {
+                drop_quietly(result);
+                None
+            }
+        };
         let (outcome, run_data) = self.outcome(result);
         let runs = matches!(outcome, ReadOutcome::Run(_));
         if session.read_returned(self.context.key, outcome, run_data, now) {
@@ -92,13 +113,12 @@ impl ReadingFunction {
 
     fn outcome(
         &mut self,
-        result: Option<Result<Task, TaskFunctionError>>,
+        result: Option<Result<Task, Box<str>>>,
     ) -> (ReadOutcome, Option<super::task::RunData>) {
         match result {
             None => (ReadOutcome::Panicked, None),
             Some(Err(error)) => {
                 let RequestHeader { code, id } = self.header;
-                let error = error.to_string().into();
                 let reason = EndReason::TaskFunction { id, code, error };
                 (ReadOutcome::Error(reason), None)
             }
@@ -119,12 +139,26 @@ impl ReadingFunction {
     }
 
     /// The run function, made; its maker may panic.
-    pub(crate) fn into_run(self) -> Option<(TaskKey, Arc<Registered>, Option<RunFunction>)> {
-        let key = self.context.key;
+    pub(crate) fn into_run(self) -> Option<ToRun> {
         let make = self.returned?.make?;
+        let RequestHeader { id, .. } = self.header;
         let context = self.context;
-        let session = context.session.clone();
+        let (session, key) = (context.session.clone(), context.key);
         let function = unless_task_panics(&session, key, || make(context));
-        Some((key, self.registered, function))
+        Some(ToRun {
+            key,
+            id,
+            registered: self.registered,
+            function,
+        })
     }
+}
+
+/// What a task function came to, to be run.
+pub(crate) struct ToRun {
+    pub(crate) key: TaskKey,
+    pub(crate) id: TaskId,
+    pub(crate) registered: Arc<Registered>,
+    /// `None`: its maker panicked.
+    pub(crate) function: Option<RunFunction>,
 }

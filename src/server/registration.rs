@@ -14,7 +14,7 @@ use super::task::{
     DynTaskFunction, IsBlocking, RunFunction, TaskContext, TaskFunction, WholeFunction,
 };
 use crate::proto::OnCancel;
-use crate::sync::atomic::AtomicBool;
+use crate::sync::atomic::{AtomicU32, Ordering};
 use crate::wire::TaskCode;
 
 /// Where run functions run.
@@ -190,11 +190,46 @@ pub(crate) struct Registered {
     pub(crate) name: Arc<str>,
     pub(crate) registration: Registration,
     pub(crate) in_flight: Places,
-    /// A group of these held up its thread: each gets an executor task of its own.
-    pub(crate) is_slow: AtomicBool,
+    /// Slow polls, less the quick ones since: see [`is_slow`](Self::is_slow).
+    slow_polls: AtomicU32,
 }
 
 impl Registered {
+    /// So many slow polls more than quick ones are no accident.
+    const IS_SLOW: u32 = 3;
+    /// And more than this many are not remembered: what turns quick is seen soon.
+    const SLOWEST: u32 = 8;
+
+    pub(crate) fn new(code: TaskCode, name: &str, registration: Registration) -> Self {
+        Self {
+            code,
+            name: name.into(),
+            in_flight: Places::new(registration.max_in_flight),
+            slow_polls: AtomicU32::new(0),
+            registration,
+        }
+    }
+
+    /// Whether its run functions hold up the thread that polls them: each then
+    /// gets an executor task of its own.
+    pub(crate) fn is_slow(&self) -> bool {
+        self.slow_polls.load(Ordering::Relaxed) >= Self::IS_SLOW
+    }
+
+    /// One more poll of a run function, or of a group of them. Not exact where
+    /// threads meet, nor need it be.
+    pub(crate) fn note_poll(&self, was_slow: bool) {
+        let polls = self.slow_polls.load(Ordering::Relaxed);
+        let changed = if was_slow {
+            (polls + 1).min(Self::SLOWEST)
+        } else {
+            polls.saturating_sub(1)
+        };
+        if changed != polls {
+            self.slow_polls.store(changed, Ordering::Relaxed);
+        }
+    }
+
     /// Takes a place of the registration's own limit, if it has one.
     pub(crate) fn enter(&self) -> bool {
         !self.is_limited() || self.in_flight.take()

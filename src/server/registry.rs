@@ -5,14 +5,13 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::places::Places;
 use super::registration::{RegisterError, Registered, Registration};
 use super::serve::ClosedConnection;
 use super::session::Session;
 use crate::proto::ConnectionReport;
 use crate::runtime::Endpoints;
 use crate::sync::Mutex;
-use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use crate::sync::atomic::{AtomicU64, Ordering};
 use crate::wire::{RESERVED, TaskCode};
 
 /// All registrations at one time, by code.
@@ -59,13 +58,7 @@ impl Registry {
         if code.is_reserved() {
             return Err(RegisterError::Reserved { code });
         }
-        let registered = Arc::new(Registered {
-            code,
-            name: name.into(),
-            in_flight: Places::new(registration.max_in_flight),
-            is_slow: AtomicBool::new(false),
-            registration,
-        });
+        let registered = Arc::new(Registered::new(code, name, registration));
         let mut table = self.table.lock();
         let mut changed: Vec<_> = table.to_vec();
         let previous = changed[usize::from(code.0)].replace(registered);

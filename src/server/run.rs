@@ -10,13 +10,14 @@ use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 
 pub(crate) use self::blocking::BlockingTask;
-pub(crate) use self::group::{GROUP, Group};
+pub(crate) use self::group::{GROUP, Group, SLOW_POLL};
 use super::error::TaskError;
 use super::response::Response;
 use super::session::{Ended, RunnerOrder, Session};
 use super::task::{BoxRunFuture, RunFuture};
 use crate::proto::TaskKey;
 use crate::runtime::Timer;
+use crate::wire::TaskId;
 
 /// Runs code of the application's that belongs to no one task; a panic of it is
 /// logged and gives `None`.
@@ -38,7 +39,7 @@ pub(crate) fn unless_task_panics<R>(
 }
 
 /// The message of a panic, if there was one.
-fn caught<R>(code: impl FnOnce() -> R) -> Result<R, String> {
+pub(crate) fn caught<R>(code: impl FnOnce() -> R) -> Result<R, String> {
     catch_unwind(AssertUnwindSafe(code)).map_err(|panic| {
         let message = panic
             .downcast_ref::<&str>()
@@ -55,17 +56,23 @@ pub(crate) fn drop_quietly<T>(value: T) {
     let _ = unless_panics(|| drop(value));
 }
 
-/// What a run function returned, as the ledger takes it.
-fn ended(result: Result<Response, TaskError>) -> Ended {
+/// The same for many: each by itself, for a second panic while the first one
+/// unwinds would end the process.
+pub(crate) fn drop_each<T>(values: impl IntoIterator<Item = T>) {
+    values.into_iter().for_each(drop_quietly);
+}
+
+/// What a run function returned, as the ledger takes it. The words and the
+/// destructor of an error are the application's code.
+fn ended(session: &Session, key: TaskKey, result: Result<Response, TaskError>) -> Ended {
     match result {
         Ok(response) => Ended::Response(response),
-        Err(TaskError::Coded { code, source }) => {
-            if let Some(source) = source {
-                tracing::debug!(%code, error = %source, "a task failed");
-            }
-            Ended::Error(code)
-        }
         Err(TaskError::Fatal(source)) => Ended::Fatal(source.to_string().into()),
+        Err(error) => {
+            session.log_failure(key, &error);
+            // Only a fatal one has no code.
+            error.code().map_or(Ended::Panicked, Ended::Error)
+        }
     }
 }
 
@@ -92,16 +99,12 @@ fn poll_caught(
         if polled.is_ready() {
             *function = Box::pin(Spent);
         }
-        polled
+        polled.map(|result| ended(session, key, result))
     });
-    match polled {
-        Some(Poll::Pending) => Poll::Pending,
-        Some(Poll::Ready(result)) => Poll::Ready(ended(result)),
-        None => {
-            let _ = unless_task_panics(session, key, || *function = Box::pin(Spent));
-            Poll::Ready(Ended::Panicked)
-        }
-    }
+    polled.unwrap_or_else(|| {
+        let _ = unless_task_panics(session, key, || *function = Box::pin(Spent));
+        Poll::Ready(Ended::Panicked)
+    })
 }
 
 /// Stands where a run function was; never polled, and takes no memory.
@@ -110,6 +113,36 @@ struct Spent;
 impl RunFuture for Spent {
     fn poll_run(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Result<Response, TaskError>> {
         Poll::Pending
+    }
+}
+
+/// A run function in its task's span.
+struct InSpan {
+    span: tracing::Span,
+    function: BoxRunFuture,
+}
+
+impl RunFuture for InSpan {
+    fn poll_run(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Response, TaskError>> {
+        let Self { span, function } = &mut *self;
+        let _entered = span.enter();
+        function.as_mut().poll_run(cx)
+    }
+}
+
+/// The run function in its task's span, if that is enabled: nobody else pays for it.
+pub(crate) fn in_span(
+    session: &Session,
+    key: TaskKey,
+    id: TaskId,
+    function: BoxRunFuture,
+) -> BoxRunFuture {
+    match session.enabled_span(key, id) {
+        Some(span) => Box::pin(InSpan { span, function }),
+        None => function,
     }
 }
 
@@ -245,7 +278,7 @@ impl Drop for RunningTask {
     fn drop(&mut self) {
         if let Some(function) = self.function.take() {
             drop_quietly(function);
-            self.session.finish_batch([(self.key, Ended::Dropped)], 0);
+            self.session.finish_one(self.key, Ended::Dropped);
         }
     }
 }

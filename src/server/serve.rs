@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use super::Server;
 use super::connect::Connected;
 use super::handshake::Handshake;
+use super::run::unless_panics;
 use super::shared::ServerShared;
 use crate::proto::{ConnectionReport, EndReason, RequestCounts};
 use crate::runtime::tcp::AcceptBackoff;
@@ -33,7 +34,7 @@ const MOMENT: Duration = Duration::from_millis(500);
 pub struct Serving {
     server: Server,
     address: Option<Address>,
-    /// Ends the accept loop and handshakes.
+    /// Ends the accept loop and handshakes; the server's own ends this one, too.
     stop: CancellationToken,
 }
 
@@ -118,7 +119,7 @@ impl Serving {
         L: Listener,
         H: Handshake<L::Stream>,
     {
-        let stop = CancellationToken::new();
+        let stop = server.0.stop.child_token();
         let address = listener.local_address();
         let acceptor = Arc::new(Acceptor {
             server: server.clone(),
@@ -152,21 +153,28 @@ impl Serving {
         self.stop.cancel();
     }
 
-    /// Ends everything gracefully within `after` (PROTOCOL D6): no new
-    /// connection is accepted, handshakes are dropped, and every client of the
-    /// server is disconnected.
+    /// Ends everything gracefully within `after` (PROTOCOL D6), for good: no
+    /// new connection is accepted, by this listener or any other way, handshakes
+    /// are dropped, and every client of the server is disconnected.
     ///
     /// It acts when it is called; awaiting the result only waits, for at most
-    /// `after` and a moment. Of several calls the shortest duration counts.
+    /// `after` and a moment. Of several calls the shortest duration counts, for
+    /// those who wait for the others, too.
     pub fn shutdown(&self, after: Duration) -> impl Future<Output = DrainReport> + Send + use<> {
-        self.stop.cancel();
         let server = self.server.clone();
+        server.0.stop.cancel();
         let drain = Drain::begin(&server);
         server.disconnect(after);
+        let limit = after.saturating_add(MOMENT);
+        if let Some(end) = server.0.clock.now().checked_add(limit) {
+            server.0.bring_shutdown_forward(end);
+        }
         async move {
-            let limit = after.saturating_add(MOMENT);
-            wait_at_most(&server, limit).await;
-            let stuck = server.clients().into_iter();
+            let stuck = match wait_for_connections(&server).await {
+                Waited::AllEnded => Vec::new(),
+                Waited::TimeIsUp => server.clients(),
+            };
+            let stuck = stuck.into_iter();
             DrainReport {
                 connections: drain.closed(),
                 stuck: stuck.map(|client| client.endpoints().clone()).collect(),
@@ -175,17 +183,38 @@ impl Serving {
     }
 }
 
-async fn wait_at_most(server: &Server, limit: Duration) {
-    let clock = Arc::clone(&server.0.clock);
-    let mut all_left = pin!(server.wait());
-    let mut over = pin!(sleep(&*clock, limit));
-    std::future::poll_fn(|cx| {
-        if all_left.as_mut().poll(cx).is_ready() {
-            return Poll::Ready(());
+/// What waiting for connections came to.
+enum Waited {
+    AllEnded,
+    TimeIsUp,
+}
+
+/// Until no connection is left, those in their handshakes included, or the
+/// shortest of all shutdowns is over.
+async fn wait_for_connections(server: &Server) -> Waited {
+    let mut ends = server.0.shutdown_end.subscribe();
+    let no_connection = |server: &ServerShared| server.places.connections.taken() == 0;
+    let mut all_ended = pin!(server.0.wait_until(no_connection));
+    let mut timer = server.0.clock.timer();
+    loop {
+        let end = *ends.borrow_and_update();
+        let mut changed = pin!(ends.changed());
+        let waited = std::future::poll_fn(|cx| {
+            if all_ended.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(Some(Waited::AllEnded));
+            }
+            if let Some(end) = end
+                && timer.poll_until(end, cx).is_ready()
+            {
+                return Poll::Ready(Some(Waited::TimeIsUp));
+            }
+            changed.as_mut().poll(cx).map(|_| None)
+        })
+        .await;
+        if let Some(waited) = waited {
+            return waited;
         }
-        over.as_mut().poll(cx)
-    })
-    .await;
+    }
 }
 
 /// While one lives, the server keeps the reports of connections that end.
@@ -267,27 +296,34 @@ where
     let Ok(place) = server.take_place(&endpoints) else {
         return;
     };
-    let handshake = acceptor.handshake.perform(stream, &endpoints);
+    let handshake = async { acceptor.handshake.perform(stream, &endpoints).await };
     let limited = within(&server.0, server.0.timeouts.handshake, handshake);
     // A shutdown drops it.
-    let reason = match unless(&acceptor.stop, limited).await {
+    let reason = match unless(&acceptor.stop, unless_it_panics(limited)).await {
         None => EndReason::GracefulDisconnect,
-        Some(None) => EndReason::HandshakeTimeout,
-        Some(Some(Err(error))) => EndReason::HandshakeFailed(error.to_string().into()),
-        Some(Some(Ok((transport, mut options)))) => {
+        Some(None) => EndReason::HandshakeFailed("it panicked".into()),
+        Some(Some(None)) => EndReason::HandshakeTimeout,
+        Some(Some(Some(Err(error)))) => EndReason::HandshakeFailed(error.to_string().into()),
+        Some(Some(Some(Ok((transport, mut options))))) => {
             options.endpoints.get_or_insert(endpoints);
-            let connected = Connected::new(server, place, options);
-            // A shutdown that came in between has not seen the client: either
-            // it finds it in the list, or its stop is seen here (PROTOCOL D6).
-            if acceptor.stop.is_cancelled() {
-                connected.client().disconnect(Duration::ZERO);
-            }
-            connected.serve(transport).await;
+            Connected::new(server, place, options)
+                .serve(transport)
+                .await;
             return;
         }
     };
     let report = ConnectionReport::of_unserved(reason);
     server.tell_refused(&endpoints, &report);
+}
+
+/// What `work` comes to; `None`: it panicked, and was dropped.
+async fn unless_it_panics<R>(work: impl Future<Output = R>) -> Option<R> {
+    let mut work = pin!(work);
+    std::future::poll_fn(|cx| match unless_panics(|| work.as_mut().poll(cx)) {
+        Some(polled) => polled.map(Some),
+        None => Poll::Ready(None),
+    })
+    .await
 }
 
 /// What `work` comes to, if it does within `limit` (L9).

@@ -1,9 +1,10 @@
 //! What a client's driver, its tasks and its handles share.
 //!
 //! Invariants:
-//! 1. `state` is the only lock of a connection. No user code runs under it, and
-//!    no other lock is taken under it.
-//! 2. Wakers are woken and what tasks leave behind is dropped after it is released.
+//! 1. `state` is the only lock of a connection. No user code runs under it, the
+//!    clock aside, and no other lock is taken under it.
+//! 2. Wakers are woken, observers told, and what tasks leave behind is dropped
+//!    after it is released.
 //! 3. The driver is `Parked` only if nothing was found to do *under the same
 //!    lock*; whoever changes anything that concerns it takes its waker, once.
 //! 4. A run function learns of its cancel under the lock, before it registers
@@ -18,29 +19,29 @@ mod for_tasks;
 mod reader;
 mod record;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::sync::Arc;
 use std::task::Waker;
 
-use self::effects::AfterUnlock;
-pub(crate) use self::for_driver::{DropReading, ForDriver, TurnEnd};
+use self::effects::{AfterUnlock, Telling};
+pub(crate) use self::for_driver::{ForDriver, TurnEnd};
 use self::reader::ReaderState;
 pub(crate) use self::record::{Ended, RunnerOrder, TaskRecord};
 use super::client::ClientContext;
-use super::observe::Observer;
-use crate::proto::Connection;
+use super::observe::{Event, Observer};
+use crate::proto::{Connection, ConnectionReport};
 use crate::sync::atomic::AtomicU64;
-use crate::sync::{Arc as SharedArc, Mutex, MutexGuard};
+use crate::sync::{Mutex, MutexGuard, OrderCount};
 
 /// One connection's shared state. Cheap to clone: every clone is the same session.
 #[derive(Clone)]
-pub(crate) struct Session(SharedArc<Shared>);
+pub(crate) struct Session(Arc<Shared>);
 
 struct Shared {
     state: Mutex<State>,
     /// Counts orders to run functions, which look for one without the lock.
-    orders: AtomicU64,
+    orders: OrderCount,
     next_group: AtomicU64,
     client: ClientContext,
 }
@@ -81,6 +82,10 @@ pub(crate) struct State {
     observer: Arc<dyn Observer>,
     /// It is the one that watches nothing: it need not be asked.
     observer_is_silent: bool,
+    observer_has_panicked: bool,
+    /// What it has not been told, oldest first, and whether somebody is telling it.
+    events: VecDeque<Event>,
+    telling: Telling,
     /// Rules of limits that were warned of: a peer must not fill the log.
     warned: Vec<&'static str>,
     span: tracing::Span,
@@ -93,7 +98,7 @@ impl Session {
         observer: Arc<dyn Observer>,
         span: tracing::Span,
     ) -> Self {
-        Self(SharedArc::new(Shared {
+        Self(Arc::new(Shared {
             state: Mutex::new(State {
                 connection,
                 driver: Driver::Busy(Noticed::Nothing),
@@ -107,10 +112,13 @@ impl Session {
                 single_runners: 0,
                 observer_is_silent: observer.is_silent(),
                 observer,
+                observer_has_panicked: false,
+                events: VecDeque::new(),
+                telling: Telling::Nobody,
                 warned: Vec::new(),
                 span,
             }),
-            orders: AtomicU64::new(0),
+            orders: OrderCount::new(),
             next_group: AtomicU64::new(0),
             client,
         }))
@@ -123,7 +131,7 @@ impl Session {
 
     /// Whether both are the session of one connection.
     pub(crate) fn is(&self, other: &Self) -> bool {
-        SharedArc::ptr_eq(&self.0, &other.0)
+        Arc::ptr_eq(&self.0, &other.0)
     }
 
     /// For a look, or a change that concerns nobody else.
@@ -142,14 +150,27 @@ impl Session {
                 self.carry_out(&mut state, &mut after);
             }
             self.count(&mut state, &mut after);
-            after.note_observer(&state);
+            after.undertake_telling(&mut state);
             result
         };
         after.act(self);
         result
     }
 
-    /// The same for the driver itself, which needs no waking.
+    /// Has the observer told of this, behind all that has happened before.
+    pub(crate) fn tell(&self, event: Event) {
+        self.with(|state, _| state.push_event(event));
+    }
+
+    /// Has the observer told of the connection's end, behind which nothing
+    /// happens any more; then the server's list is left.
+    pub(crate) fn tell_end(&self, report: ConnectionReport) {
+        let end = Event::Closed(Box::new(report));
+        // An observer that is silent still has the list left.
+        self.with(|state, _| state.events.push_back(end));
+    }
+
+    /// [`with`](Self::with) for the driver itself, which needs no waking.
     pub(crate) fn drive<R>(&self, change: impl FnOnce(&mut State) -> R) -> R {
         self.with(|state, _| change(state))
     }

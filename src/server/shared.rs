@@ -1,8 +1,10 @@
 //! What all connections of a server share.
 
 use std::sync::Arc;
+use std::time::Instant;
 
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
+use tokio_util::sync::CancellationToken;
 
 use super::observe::Observer;
 use super::places::ServerPlaces;
@@ -23,19 +25,36 @@ pub(crate) struct ServerShared {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) executor: Arc<dyn Executor>,
     pub(crate) observer: Arc<dyn Observer>,
-    /// Woken when a connection has ended.
+    /// Woken when a client has left the list, and when a connection has ended.
     pub(crate) client_left: Notify,
+    /// Cancelled by a shutdown: no connection is accepted any more (D6).
+    pub(crate) stop: CancellationToken,
+    /// When the shortest of all shutdowns ends (D2, D6).
+    pub(crate) shutdown_end: watch::Sender<Option<Instant>>,
 }
 
 impl ServerShared {
-    /// The longest message that any registration takes, in bytes (E3).
-    pub(crate) fn largest_message(&self) -> usize {
-        let (table, _) = self.registry.table();
-        let own = |task: &Arc<super::registration::Registered>| {
-            let limit = task.registration.message_limit_bytes;
-            limit.unwrap_or(self.limits.message_limit_bytes)
-        };
-        let largest = table.iter().flatten().map(own).max();
-        largest.unwrap_or(self.limits.message_limit_bytes)
+    /// Waits until this is so, looking whenever a connection has ended. Cancel safe.
+    pub(crate) async fn wait_until(&self, is_so: impl Fn(&Self) -> bool) {
+        loop {
+            let mut left = std::pin::pin!(self.client_left.notified());
+            // Registered before it looks: no leaving is missed.
+            left.as_mut().enable();
+            if is_so(self) {
+                return;
+            }
+            left.await;
+        }
+    }
+
+    /// A shutdown ends then at the latest: the earliest end counts for all.
+    pub(crate) fn bring_shutdown_forward(&self, end: Instant) {
+        self.shutdown_end.send_if_modified(|earliest| {
+            let is_earlier = earliest.is_none_or(|earliest| end < earliest);
+            if is_earlier {
+                *earliest = Some(end);
+            }
+            is_earlier
+        });
     }
 }

@@ -239,10 +239,11 @@ impl TaskContext {
         self.session.metadata(self.key)
     }
 
-    /// A tracing span for the task, below its client's.
+    /// The task's tracing span, below its client's; its functions run in it
+    /// where spans of the level DEBUG are enabled.
     #[must_use]
     pub fn span(&self) -> tracing::Span {
-        self.session.task_span(self.id, self.code())
+        self.session.task_span(self.key, self.id)
     }
 
     /// When the run limit of its registration ends it (PROTOCOL T12); `None`:
@@ -265,7 +266,36 @@ impl TaskContext {
     ///
     /// [`OnCancel::Drop`]: super::OnCancel::Drop
     pub async fn cancelled(&self) {
-        std::future::poll_fn(|cx| self.session.poll_told(self.key, cx.waker())).await;
+        Told {
+            context: self,
+            place: None,
+        }
+        .await;
+    }
+}
+
+/// Waits to be told, in a place of its own, which it leaves when it is dropped.
+struct Told<'a> {
+    context: &'a TaskContext,
+    place: Option<usize>,
+}
+
+impl Future for Told<'_> {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let TaskContext { session, key, .. } = self.context;
+        session.poll_told(*key, &mut self.place, cx.waker())
+    }
+}
+
+impl Drop for Told<'_> {
+    fn drop(&mut self) {
+        if let Some(place) = self.place {
+            self.context
+                .session
+                .forget_listener(self.context.key, place);
+        }
     }
 }
 

@@ -4,8 +4,8 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use super::table::Owner;
-use super::{CallOutcome, Calls, Expired, State};
+use super::table::{Owner, RequestState};
+use super::{CallOutcome, Calls, Expired, Started, State};
 use crate::wire::TaskCode;
 
 #[derive(Debug)]
@@ -207,7 +207,14 @@ impl<T> Calls<T> {
             Owner::Caller(_) | Owner::GivenUp => {}
         }
         let stalled = self.outgoing.is_streaming(slot);
-        let started = self.started(slot);
+        let queued = matches!(entry.request, RequestState::Queued(_));
+        // What has begun is sent to its end, unless the connection ends with it.
+        let started = if queued || stalled {
+            Started::No
+        } else {
+            Started::Perhaps
+        };
+        let code = entry.code;
         if let Some(context) = self.give_up(id, now) {
             self.finished.push_back(super::Finished {
                 id,
@@ -219,6 +226,10 @@ impl<T> Calls<T> {
         // holds up all that follow.
         if stalled {
             return Err(Expired::Message { id, after });
+        }
+        // Whoever asked for it: a server that does not answer this answers nothing.
+        if code == TaskCode::KEEP_ALIVE && !queued {
+            return Err(Expired::KeepAlive { after });
         }
         Ok(())
     }

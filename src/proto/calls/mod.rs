@@ -6,6 +6,8 @@
 //! or taken out afterwards (`poll_output`, `poll_finished`, `take_piece`).
 
 mod clocks;
+mod commands;
+mod entries;
 mod event;
 mod incoming;
 mod outgoing;
@@ -15,15 +17,13 @@ mod table;
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use bytes::{Bytes, BytesMut};
-
-use crate::wire::{Features, Negotiate, Negotiated, TaskCode, TaskId};
+use crate::wire::{Features, Negotiated, TaskCode, TaskId};
 use clocks::Clocks;
 pub use event::{CallOutcome, Expired, Finished, LostCall, ProtocolViolation, StartError, Started};
 use incoming::Incoming;
 use outgoing::Outgoing;
 pub use settings::{CallSettings, ClientTimeouts, Negotiation};
-use table::{CancelState, Entry, Owner, RequestState, Table};
+use table::{Entry, Owner, RequestState, Table};
 pub use table::{RequestMessage, ResponseMode};
 
 /// In flight where the server did not say (PROTOCOL C7).
@@ -192,271 +192,6 @@ impl<T> Calls<T> {
         match self.negotiated() {
             Some(told) if told.max_message_bytes != u32::MAX => told.max_message_bytes.into(),
             _ => u64::MAX,
-        }
-    }
-}
-
-// Commands.
-impl<T> Calls<T> {
-    /// Takes up a call; its request is put out in its turn.
-    ///
-    /// # Errors
-    /// [`StartError`], with the call: nothing has changed.
-    pub fn start(
-        &mut self,
-        call: NewCall<T>,
-        now: Instant,
-    ) -> Result<TaskId, (StartError, NewCall<T>)> {
-        if self.places() == 0 {
-            return Err((StartError::NoPlace, call));
-        }
-        if let RequestMessage::Whole(message) = &call.message {
-            let (length_bytes, limit_bytes) = (message.len() as u64, self.message_limit_bytes());
-            // PROTOCOL C7: a longer message fails at once, unsent.
-            if length_bytes > limit_bytes {
-                let error = StartError::TooLong {
-                    length_bytes,
-                    limit_bytes,
-                };
-                return Err((error, call));
-            }
-        }
-        let id = match call.id {
-            Some(id) if self.table.slot(id).is_some() => {
-                return Err((StartError::IdInUse { id }, call));
-            }
-            Some(id) => id,
-            None => self.free_id(),
-        };
-        let slot = self.insert(
-            id,
-            call.code,
-            Owner::Caller(call.context),
-            call.message,
-            (call.response, call.response_timeout),
-            now,
-        );
-        self.outgoing.queue(slot);
-        self.callers += 1;
-        self.clocks.used();
-        self.check_invariants();
-        Ok(id)
-    }
-
-    /// The caller waits no longer (PROTOCOL C5): a request not begun is never
-    /// sent; otherwise it is wholly sent, cancelled by E2 where the server
-    /// knows that, and its response is discarded. `None`: it is not pending.
-    pub fn give_up(&mut self, id: TaskId, now: Instant) -> Option<T> {
-        let slot = self.table.slot(id)?;
-        let context = self.disown(slot, now)?;
-        let entry = self.table.get(slot)?;
-        if matches!(entry.request, RequestState::Queued(_)) {
-            self.outgoing.forget(slot);
-            self.table.remove(slot);
-        } else {
-            self.ask_cancel(slot);
-        }
-        self.check_invariants();
-        Some(context)
-    }
-
-    /// Asks the server to cancel, and goes on waiting for what it answers.
-    /// Where it cannot be asked, the call is given up and what was kept for it
-    /// comes back, with whether the task may have run.
-    pub fn cancel(&mut self, id: TaskId, now: Instant) -> Option<(T, Started)> {
-        let slot = self.table.slot(id)?;
-        let begun = !matches!(self.table.get(slot)?.request, RequestState::Queued(_));
-        if begun && self.can_cancel() {
-            self.ask_cancel(slot);
-            return None;
-        }
-        let started = self.started(slot);
-        Some((self.give_up(id, now)?, started))
-    }
-
-    /// The response that is being read is discarded from here on (PROTOCOL C8).
-    pub fn discard_response(&mut self, id: TaskId, now: Instant) -> Option<T> {
-        let slot = self.table.slot(id)?;
-        self.disown(slot, now)
-    }
-
-    /// Ends the connection: its calls, in the order of their starts, and
-    /// whether each may have run (PROTOCOL C3).
-    pub fn into_lost(mut self) -> Vec<LostCall<T>> {
-        let taken = self.outgoing.taken();
-        let lost = |entry: Entry<T>| {
-            let started = entry.started(taken);
-            match entry.owner {
-                Owner::Caller(context) => Some(LostCall {
-                    id: entry.id,
-                    context,
-                    started,
-                }),
-                Owner::GivenUp | Owner::KeepAlive | Owner::Negotiate => None,
-            }
-        };
-        self.table.drain().into_iter().filter_map(lost).collect()
-    }
-
-    /// The next call that has ended.
-    pub fn poll_finished(&mut self) -> Option<Finished<T>> {
-        self.finished.pop_front()
-    }
-}
-
-impl<T> Entry<T> {
-    fn started(&self, taken: u64) -> Started {
-        match self.request {
-            RequestState::PutOut { end, .. } if end <= taken => Started::Perhaps,
-            _ => Started::No,
-        }
-    }
-}
-
-// Steps that the commands share.
-impl<T> Calls<T> {
-    fn start_negotiate(&mut self, now: Instant) {
-        let mut message = BytesMut::new();
-        let asked = Negotiate {
-            version: crate::wire::NEGOTIATE_VERSION,
-            features: Features::SUPPORTED,
-        };
-        asked.encode(self.settings.byte_order, &mut message);
-        self.start_own(TaskCode::NEGOTIATE, Owner::Negotiate, message.freeze(), now);
-    }
-
-    /// Starts a request of the connection's own, to go out before any call's.
-    fn start_own(&mut self, code: TaskCode, owner: Owner<T>, message: Bytes, now: Instant) {
-        let id = self.free_id();
-        let whole = RequestMessage::Whole(message);
-        let response = (ResponseMode::Whole, self.settings.timeouts.response);
-        if code == TaskCode::KEEP_ALIVE {
-            self.keep_alive = Some(id);
-        }
-        let slot = self.insert(id, code, owner, whole, response, now);
-        self.outgoing.queue_first(slot);
-    }
-
-    fn insert(
-        &mut self,
-        id: TaskId,
-        code: TaskCode,
-        owner: Owner<T>,
-        message: RequestMessage,
-        (response, response_timeout): (ResponseMode, Duration),
-        now: Instant,
-    ) -> usize {
-        let deadline = now.checked_add(response_timeout);
-        self.clocks.expect_response(deadline);
-        self.started += 1;
-        self.table.insert(Entry {
-            id,
-            code,
-            owner,
-            request: RequestState::Queued(message),
-            response,
-            cancel: CancelState::NotAsked,
-            started_as: self.started,
-            response_timeout,
-            deadline,
-        })
-    }
-
-    /// Ids go up, so that a late second response meets no new task (PROTOCOL N7, C1).
-    fn free_id(&mut self) -> TaskId {
-        loop {
-            let id = TaskId(self.next_id);
-            self.next_id = self.next_id.wrapping_add(1);
-            if self.table.slot(id).is_none() {
-                return id;
-            }
-        }
-    }
-
-    /// Takes the caller off an entry, whose response is discarded from then on.
-    fn disown(&mut self, slot: usize, now: Instant) -> Option<T> {
-        let entry = self.table.get_mut(slot)?;
-        if !matches!(entry.owner, Owner::Caller(_)) {
-            return None;
-        }
-        let Owner::Caller(context) = std::mem::replace(&mut entry.owner, Owner::GivenUp) else {
-            return None;
-        };
-        // The clock of a streamed message runs on: it may not stay unfinished for ever.
-        if !self.outgoing.is_streaming(slot) {
-            entry.deadline = None;
-        }
-        self.incoming.discard(slot);
-        self.callers -= 1;
-        if self.callers == 0 {
-            self.clocks.unused(now);
-        }
-        Some(context)
-    }
-
-    fn can_cancel(&self) -> bool {
-        self.negotiated().is_some() && self.state == State::Open
-    }
-
-    /// Sees to it that E2 is sent, once, behind the end of the message (PROTOCOL C5).
-    fn ask_cancel(&mut self, slot: usize) {
-        if !self.can_cancel() {
-            return;
-        }
-        let Some(entry) = self.table.get_mut(slot) else {
-            return;
-        };
-        if entry.cancel != CancelState::NotAsked {
-            return;
-        }
-        match entry.request {
-            RequestState::Queued(_) => {}
-            RequestState::Sending { .. } => entry.cancel = CancelState::WhenPutOut,
-            RequestState::PutOut { .. } => {
-                entry.cancel = CancelState::Asked;
-                self.outgoing.queue_cancel(entry.id);
-            }
-        }
-    }
-
-    fn started(&self, slot: usize) -> Started {
-        let entry = self.table.get(slot);
-        entry.map_or(Started::No, |entry| entry.started(self.outgoing.taken()))
-    }
-
-    /// Takes an entry out, and tells its caller, if it has one, what became of it.
-    fn end(&mut self, slot: usize, outcome: CallOutcome, now: Instant) {
-        let Some(entry) = self.table.remove(slot) else {
-            return;
-        };
-        if entry.cancel == CancelState::Asked {
-            // E2 for an id that is not live could meet the id's next task.
-            self.outgoing.forget_cancel(entry.id);
-        }
-        if let Owner::Caller(context) = entry.owner {
-            self.callers -= 1;
-            if self.callers == 0 {
-                self.clocks.unused(now);
-            }
-            self.finished.push_back(Finished {
-                id: entry.id,
-                context,
-                outcome,
-            });
-        }
-    }
-
-    /// Tells the caller now; the id stays live until the response has come.
-    fn end_early(&mut self, slot: usize, outcome: CallOutcome, now: Instant) {
-        let Some(id) = self.table.get(slot).map(|entry| entry.id) else {
-            return;
-        };
-        if let Some(context) = self.disown(slot, now) {
-            self.finished.push_back(Finished {
-                id,
-                context,
-                outcome,
-            });
         }
     }
 

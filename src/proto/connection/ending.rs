@@ -3,10 +3,11 @@
 use std::time::{Duration, Instant};
 
 use super::current::Current;
-use super::{Action, Connection};
+use super::{Action, Connection, Flush, answer_lost};
+use crate::canary::{Canary, planted};
 use crate::proto::disconnect::Phase;
-use crate::proto::ledger::{OrphanStep, TaskState};
-use crate::proto::report::{EndReason, InterruptedTask};
+use crate::proto::ledger::{OrphanStep, TaskKey};
+use crate::proto::report::{EndReason, InterruptedTask, TaskEnding};
 use crate::wire::{Features, TaskCode, TaskId};
 
 impl<T> Connection<T> {
@@ -35,7 +36,7 @@ impl<T> Connection<T> {
         match std::mem::replace(&mut self.current, Current::Between) {
             Current::Task(task) if task.ended => self.current = Current::Task(task),
             Current::Task(task) => {
-                self.forget_reading();
+                self.forget_reading(task.key);
                 self.retire(task.key, None);
             }
             // Its places have not been taken: nothing to give back.
@@ -44,8 +45,8 @@ impl<T> Connection<T> {
         self.say_goodbye();
     }
 
-    fn forget_reading(&mut self) {
-        self.actions.push(Action::DropReading);
+    fn forget_reading(&mut self, key: TaskKey) {
+        self.actions.push(Action::DropReading(key));
         self.chunk = bytes::BytesMut::new();
         self.untaken = 0;
         self.reader_deadline = None;
@@ -53,8 +54,11 @@ impl<T> Connection<T> {
 
     /// PROTOCOL E4: once, where granted, behind what is queued.
     fn say_goodbye(&mut self) {
-        if self.granted.contains(Features::GOODBYE) && !self.said_goodbye {
-            self.outbox.push_goodbye(self.counts.accepted as u32);
+        let granted = self.granted.contains(Features::GOODBYE);
+        if (granted || planted(Canary::GoodbyeUnasked)) && !self.said_goodbye {
+            let too_many = u32::from(planted(Canary::GoodbyeOffByOne));
+            self.outbox
+                .push_goodbye(self.counts.accepted as u32 + too_many);
         }
         // What was counted up to now stays accepted, told or not.
         self.said_goodbye = self.granted.contains(Features::GOODBYE);
@@ -101,6 +105,13 @@ impl<T> Connection<T> {
         self.ended = Some(now);
         self.pace.stop();
         self.end_tasks(now);
+        let lost = self.outbox.close();
+        self.interrupt_answers(lost);
+        self.check_invariants();
+    }
+
+    /// The driver writes no more: what the transport has not taken by now is lost.
+    pub fn settle(&mut self) {
         let lost = self.outbox.abandon();
         self.interrupt_answers(lost);
         self.check_invariants();
@@ -108,8 +119,8 @@ impl<T> Connection<T> {
 
     /// Every live task is cancelled and gets no answer (T5).
     fn end_tasks(&mut self, now: Instant) {
-        if let Current::Task(_) = std::mem::replace(&mut self.current, Current::Between) {
-            self.forget_reading();
+        if let Current::Task(task) = std::mem::replace(&mut self.current, Current::Between) {
+            self.forget_reading(task.key);
         }
         self.body_deadlines.clear();
         for (key, task) in self.ledger.list() {
@@ -119,7 +130,9 @@ impl<T> Connection<T> {
                     code: task.code,
                     state: task.state,
                 });
-                self.actions.push(Action::Interrupted(task.id, task.code));
+                let ending = TaskEnding::Interrupted;
+                self.actions
+                    .push(Action::Finished(task.id, task.code, ending));
             }
             self.actions.push(Action::DropBody(key));
             match self.ledger.orphan(key, now) {
@@ -133,17 +146,14 @@ impl<T> Connection<T> {
 
     /// Responses that were queued and will not be sent (D9).
     fn interrupt_answers(&mut self, lost: Vec<(TaskId, TaskCode)>) {
-        self.interrupted
-            .extend(lost.into_iter().map(|(id, code)| InterruptedTask {
-                id,
-                code,
-                state: TaskState::Responding,
-            }));
+        self.interrupted.extend(lost.into_iter().map(answer_lost));
     }
 
     /// What cannot be written within L3 is given up, and the end follows (D8).
     pub(super) fn give_up_output(&mut self, reason: EndReason, now: Instant) {
         self.fail(reason, now);
+        // Nor is it waited for what the transport took and does not pass on.
+        self.flush = Flush::Done;
         let lost = self.outbox.abandon();
         self.interrupt_answers(lost);
     }
@@ -151,8 +161,9 @@ impl<T> Connection<T> {
     /// Goes on to Lingering once nothing is left to be done (D3).
     pub(super) fn linger_if_done(&mut self, now: Instant) {
         let done = match self.phase() {
-            Phase::Draining => self.ledger.live() == 0 && self.outbox.is_empty(),
-            Phase::Failing => self.outbox.is_empty(),
+            Phase::Draining if planted(Canary::ResponseDroppedAtDrain) => self.ledger.live() == 0,
+            Phase::Draining => self.ledger.live() == 0 && self.all_is_written(),
+            Phase::Failing => self.all_is_written(),
             _ => false,
         };
         if done {
@@ -161,5 +172,22 @@ impl<T> Connection<T> {
             self.disconnect.start_lingering(linger, now);
             self.finish_if_closed(now);
         }
+    }
+
+    /// The transport has taken everything, and passed it on.
+    fn all_is_written(&self) -> bool {
+        self.outbox.is_empty() && self.flush == Flush::Done
+    }
+
+    /// The transport has passed on what it took, or has not yet.
+    pub const fn set_flush(&mut self, flush: Flush) {
+        self.flush = flush;
+    }
+
+    /// This side's half-close is done: from now on the client's end of stream
+    /// ends Lingering (D3).
+    pub fn handle_half_closed(&mut self, now: Instant) {
+        self.disconnect.handle_half_closed();
+        self.finish_if_closed(now);
     }
 }

@@ -152,16 +152,18 @@ pub enum Action {
     /// The connection has ended for the run function: it is told, and dropped
     /// by itself at the instant, if there is one.
     Orphan(TaskKey, Option<Instant>),
-    /// Drop the task function, and what it returned.
-    DropReading,
+    /// Drop the task function of this task, and what it returned.
+    DropReading(TaskKey),
     /// Drop the body.
     DropBody(TaskKey),
     /// The task was cancelled, for this cause.
     Cancelled(TaskId, TaskCode, CancelCause),
     /// The task is stuck (T13), and was answered so.
     Stuck(TaskId, TaskCode),
-    /// The task's connection ended before it was answered.
-    Interrupted(TaskId, TaskCode),
+    /// What became of a task: its connection ended before it was answered, or,
+    /// while watched, it was answered otherwise than by its run function's end,
+    /// which comes as [`Retired`].
+    Finished(TaskId, TaskCode, TaskEnding),
     /// A request, of any code, was accepted (T3). Only while watched.
     Accepted(TaskId, TaskCode),
     /// A run function starts. Only while watched.
@@ -188,6 +190,15 @@ pub enum PauseReason {
     Unsent,
     /// The task function has not taken what was read, or not returned.
     TaskFunction,
+}
+
+/// Whether the transport has passed on what it took.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Flush {
+    /// It has.
+    Done,
+    /// It has not, as far as is known.
+    Pending,
 }
 
 /// What the driver does with the transport's input.

@@ -8,10 +8,13 @@ use bytes::Bytes;
 use super::current::{After, Current, Receiving, Returned};
 use super::reading::READER_BUFFER;
 use super::{Action, Admission, Connection, Delivery, Found, Input, OnHalfClose, PauseReason};
+use crate::canary::{Canary, planted};
 use crate::proto::disconnect::Phase;
 use crate::proto::ledger::TaskKey;
 use crate::proto::report::{EndReason, ProtocolError};
-use crate::wire::{ErrorCode, Negotiate, RequestHeader, RequestPart, TaskCode, WholeMessage};
+use crate::wire::{
+    ErrorCode, Negotiate, RequestHeader, RequestPart, TaskCode, TaskId, WholeMessage,
+};
 
 impl<T> Connection<T> {
     /// Looks at `buffer[*at..]` and moves `at` behind what was looked at.
@@ -114,8 +117,8 @@ impl<T> Connection<T> {
             return self.discard(header, After::Cancel);
         }
         // PROTOCOL T11: judged before any pause, for every code but Cancel.
-        if self.ledger.find(id).is_some() {
-            let offset = self.offset.wrapping_add(*at as u64 - 5);
+        if self.is_live(id, code) {
+            let offset = self.offset.wrapping_add(*at as u64).wrapping_sub(5);
             let error = ProtocolError::DuplicateTaskId { id, code, offset };
             self.fail(error.into(), now);
             return None;
@@ -147,6 +150,15 @@ impl<T> Connection<T> {
         }
     }
 
+    fn is_live(&self, id: TaskId, code: TaskCode) -> bool {
+        let live = self.ledger.find(id);
+        if planted(Canary::DuplicateByCode) {
+            let found = live.and_then(|key| self.ledger.identity(key));
+            return found.is_some_and(|(_, of)| of == code);
+        }
+        live.is_some()
+    }
+
     /// The limit for which one more task has no place on this connection.
     fn missing_place(&self) -> Option<&'static str> {
         let limits = &self.settings.limits;
@@ -161,7 +173,8 @@ impl<T> Connection<T> {
         self.server_full || self.outbox.unsent() >= self.settings.limits.unsent_limit_bytes.max(1)
     }
 
-    /// The server's own L7 is reached, or no longer.
+    /// The server's own L7 is reached, or no longer; or what the server keeps
+    /// beside its output has to be taken first.
     pub fn set_server_full(&mut self, full: bool) {
         self.server_full = full;
     }

@@ -5,16 +5,21 @@ use std::time::Instant;
 
 use bytes::BytesMut;
 
-use super::{Action, BodyStep, Connection, ErrorAnswer, Outcome, Retired, TaskFinished};
+use super::{Action, BodyStep, Connection, ErrorAnswer, Outcome, Retired, TaskFinished, Watching};
+use crate::canary::{Canary, planted};
 use crate::proto::disconnect::Phase;
 use crate::proto::ledger::{AlarmStep, CancelCause, CancelStep, TaskKey, TaskState};
-use crate::proto::outbox::Terminal;
+use crate::proto::outbox::{Taken, Terminal};
 use crate::proto::report::{EndReason, InterruptedTask, TaskEnding};
 use crate::wire::{ErrorCode, TaskCode, TaskId};
 
 /// A whole body up to this size takes the wire at once; a longer one is pulled,
 /// so that L7 bounds what is queued of it.
 const WHOLE_AT_ONCE: usize = 64 << 10;
+
+/// How much of the body that is under way waits for the transport at most:
+/// enough to keep it busy, and all that a long body costs.
+const BODY_AHEAD: usize = 128 << 10;
 
 impl<T> Connection<T> {
     /// A run function has ended. A `Fatal` one ends the connection.
@@ -74,7 +79,15 @@ impl<T> Connection<T> {
     }
 
     pub(super) fn retire(&mut self, key: TaskKey, ending: Option<TaskEnding>) {
-        let retired = self.remove(key, ending);
+        let mut retired = self.remove(key, ending);
+        // In its place among the actions: its id may be in use again before they are taken.
+        if self.watching == Watching::Requests
+            && let Some(retired) = &mut retired
+            && let Some(ending) = retired.ending.take()
+        {
+            let finished = Action::Finished(retired.id, retired.code, ending);
+            self.actions.push(finished);
+        }
         self.retired.extend(retired);
     }
 
@@ -138,18 +151,22 @@ impl<T> Connection<T> {
         self.outbox.under_way().is_none() && !self.output_is_full()
     }
 
-    /// How many bytes of the body that is under way are wanted (L7).
+    /// How many bytes of the body that is under way are wanted (L7). What waits
+    /// behind it does not stop it, for only its end lets that go.
     #[must_use]
     pub fn body_room(&self) -> usize {
-        if self.output_is_full() {
-            return 0;
+        let writable = self.outbox.writable();
+        if self.server_full {
+            let holds_others_up = writable == 0 && self.outbox.unsent() > 0;
+            return if holds_others_up { WHOLE_AT_ONCE } else { 0 };
         }
-        self.settings.limits.unsent_limit_bytes.max(1) - self.outbox.unsent()
+        let limit = self.settings.limits.unsent_limit_bytes.max(1);
+        limit.min(BODY_AHEAD).saturating_sub(writable)
     }
 
     /// Whether bodies are wanted ahead of their turn: they pause with L7.
     #[must_use]
-    pub fn wants_bodies(&self) -> bool {
+    pub fn wants_bodies_ahead(&self) -> bool {
         !self.output_is_full()
     }
 
@@ -268,6 +285,10 @@ impl<T> Connection<T> {
                 AlarmStep::Stuck(cause) => {
                     if let Some((id, code)) = self.ledger.identity(key) {
                         self.actions.push(Action::Stuck(id, code));
+                        if self.watching == Watching::Requests {
+                            let ending = self.own_ending(cause.error_code());
+                            self.actions.push(Action::Finished(id, code, ending));
+                        }
                         self.push_own_error(id, code, cause.error_code(), now);
                     }
                     // A thread is told once more: it may be waiting for it.
@@ -300,13 +321,18 @@ impl<T> Connection<T> {
     pub fn handle_written(&mut self, bytes: usize) {
         self.bytes_written += bytes as u64;
         self.newly_written += bytes;
-        let counts = &mut self.counts;
+        let (counts, ledger) = (&mut self.counts, &mut self.ledger);
         // What was given up meanwhile is no longer counted as queued.
-        let queued = bytes.min(self.outbox.unsent());
-        self.outbox.taken(queued, |terminal| match terminal {
-            Terminal::Ok => counts.ok += 1,
-            Terminal::Error => counts.errors += 1,
-            Terminal::Cancelled => counts.cancelled += 1,
+        let queued = if planted(Canary::AnsweredTooEarly) {
+            self.outbox.unsent()
+        } else {
+            bytes.min(self.outbox.unsent())
+        };
+        self.outbox.taken(queued, |taken| match taken {
+            Taken::Answer(Terminal::Ok) => counts.ok += 1,
+            Taken::Answer(Terminal::Error) => counts.errors += 1,
+            Taken::Answer(Terminal::Cancelled) => counts.cancelled += 1,
+            Taken::Processing(key) => ledger.resume_turn(key),
         });
     }
 }

@@ -6,6 +6,7 @@ use bytes::BytesMut;
 
 use super::current::{Current, Receiving, Returned};
 use super::{Action, Connection, Delivery, Input, ReadOutcome, Watching};
+use crate::canary::{Canary, planted};
 use crate::proto::ledger::{CancelCause, TaskKey};
 use crate::wire::ErrorCode;
 
@@ -79,14 +80,21 @@ impl<T> Connection<T> {
     /// L14 has passed: the task function is dropped.
     pub(super) fn drop_slow_reader(&mut self, now: Instant) {
         self.actions.push(Action::LimitReached("L14"));
-        self.actions.push(Action::DropReading);
+        if let Current::Task(task) = &self.current {
+            self.actions.push(Action::DropReading(task.key));
+        }
         self.reader_returned(Returned::Failed(ErrorCode::DEADLINE), now);
     }
 
     /// The task function has returned, for the task with this key: whether its
     /// run function starts now. Otherwise it starts at [`Input::End`], or never.
     pub fn read_returned(&mut self, key: TaskKey, outcome: ReadOutcome, now: Instant) -> bool {
-        if !self.is_receiving(key) {
+        // What was dropped for a cancel or L14 in the same moment comes too late.
+        let awaited = matches!(
+            &self.current,
+            Current::Task(task) if task.key == key && task.returned == Returned::NotYet
+        );
+        if !awaited {
             return false;
         }
         match outcome {
@@ -141,7 +149,7 @@ impl<T> Connection<T> {
     /// A cancel came while the task function was reading (T10): it is dropped,
     /// and the answer follows the end of the message.
     pub(super) fn cancel_reading(&mut self, key: TaskKey, now: Instant) {
-        self.actions.push(Action::DropReading);
+        self.actions.push(Action::DropReading(key));
         self.chunk = BytesMut::new();
         self.untaken = 0;
         self.reader_deadline = None;
@@ -151,7 +159,7 @@ impl<T> Connection<T> {
             if !matches!(task.returned, Returned::Failed(_)) {
                 task.returned = Returned::Failed(ErrorCode::CANCELLED);
             }
-            if task.ended {
+            if task.ended || planted(Canary::AnsweredBeforeItsEnd) {
                 let Returned::Failed(code) = task.returned else {
                     return;
                 };

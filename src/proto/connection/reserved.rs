@@ -24,11 +24,16 @@ impl<T> Connection<T> {
         after: After,
         limit_bytes: usize,
     ) -> Option<Input> {
+        // A limit below Negotiate's own length does not make it an error.
+        let least = match after {
+            After::Negotiate { .. } => Negotiate::LENGTH,
+            _ => 0,
+        };
         self.current = Current::Discarding(Discarding {
             header,
             after,
             payload_len: 0,
-            limit_bytes,
+            limit_bytes: limit_bytes.max(least),
         });
         None
     }

@@ -1,9 +1,10 @@
 //! What time does to the connection (PROTOCOL section 7, E5).
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::current::Current;
-use super::{Action, Connection};
+use super::{Action, Connection, Flush};
+use crate::canary::{Canary, planted};
 use crate::proto::disconnect::Phase;
 use crate::proto::ledger::TaskKey;
 use crate::proto::pace::Exhausted;
@@ -15,6 +16,8 @@ impl<T> Connection<T> {
     /// on those that have run out, judged after the turn's bytes (L13).
     pub fn handle_timeout(&mut self, now: Instant) {
         self.set_clocks(now);
+        // A drain that this turn has finished was not cut short by a deadline of now.
+        self.linger_if_done(now);
         self.expire(now);
         self.say_processing(now);
         self.linger_if_done(now);
@@ -40,8 +43,10 @@ impl<T> Connection<T> {
     fn set_clocks(&mut self, now: Instant) {
         self.set_read_clock(now);
         let written = std::mem::take(&mut self.newly_written);
-        let pending = !self.outbox.is_empty();
-        let stands_still = self.outbox.unsent() == 0;
+        let flushing = self.flush == Flush::Pending;
+        let pending = !self.outbox.is_empty() || flushing;
+        // PROTOCOL section 7: while a body's next bytes are awaited.
+        let stands_still = self.outbox.writable() == 0 && !flushing;
         self.pace.wrote(written, pending, stands_still, now);
         let is_full = self.output_is_full();
         if is_full && !self.was_full {
@@ -63,7 +68,7 @@ impl<T> Connection<T> {
     fn set_read_clock(&mut self, now: Instant) {
         let bytes = std::mem::take(&mut self.newly_read);
         let reading = self.phase() == Phase::Open
-            && self.pause_reason().is_none()
+            && (self.pause_reason().is_none() || planted(Canary::ReadClockInPause))
             && !self.decoder.is_between_requests();
         if !reading {
             // PROTOCOL L12: it starts afresh when reading goes on.
@@ -91,16 +96,20 @@ impl<T> Connection<T> {
         self.end_slow_bodies(now);
         if self.phase() == Phase::Open {
             match self.pace.read_exhausted(now) {
-                Some(Exhausted::Timeout) => self.fail(EndReason::ReadTimeout, now),
-                Some(Exhausted::TooSlow) => self.fail(EndReason::ReadTooSlow, now),
-                None if self.pace.wait_is_over(now) => self.end_idle(now),
+                Some(exhausted) => {
+                    self.actions.push(Action::LimitReached("L2"));
+                    self.fail(read_reason(exhausted), now);
+                }
+                None if self.pace.wait_is_over(now) => {
+                    self.actions.push(Action::LimitReached("L1"));
+                    self.end_idle(now);
+                }
                 None => {}
             }
         }
-        match self.pace.write_exhausted(now) {
-            Some(Exhausted::Timeout) => self.give_up_output(EndReason::WriteTimeout, now),
-            Some(Exhausted::TooSlow) => self.give_up_output(EndReason::WriteTooSlow, now),
-            None => {}
+        if let Some(exhausted) = self.pace.write_exhausted(now) {
+            self.actions.push(Action::LimitReached("L3"));
+            self.give_up_output(write_reason(exhausted), now);
         }
     }
 
@@ -110,8 +119,14 @@ impl<T> Connection<T> {
             return None;
         }
         let (key, counted_from) = self.ledger.first_turn()?;
-        let due = counted_from.checked_add(self.settings.timeouts.processing_interval)?;
+        let due = counted_from.checked_add(self.processing_interval())?;
         Some((key, due))
+    }
+
+    /// An interval of none would never come to an end.
+    fn processing_interval(&self) -> Duration {
+        const SHORTEST: Duration = Duration::from_millis(1);
+        self.settings.timeouts.processing_interval.max(SHORTEST)
     }
 
     fn say_processing(&mut self, now: Instant) {
@@ -120,9 +135,10 @@ impl<T> Connection<T> {
         }
         while let Some((key, _)) = self.next_processing().filter(|(_, due)| *due <= now) {
             if let Some((id, code)) = self.ledger.identity(key) {
-                self.outbox.push_processing(id, code);
+                self.outbox.push_processing(key, id, code);
             }
-            self.ledger.restart_turn(key, now);
+            // The next one is counted from this, and queued once this is taken.
+            self.ledger.suspend_turn(key, now);
         }
     }
 
@@ -138,5 +154,19 @@ impl<T> Connection<T> {
             self.ledger.shrink_to_fit();
             self.outbox.shrink();
         }
+    }
+}
+
+const fn read_reason(exhausted: Exhausted) -> EndReason {
+    match exhausted {
+        Exhausted::Timeout => EndReason::ReadTimeout,
+        Exhausted::TooSlow => EndReason::ReadTooSlow,
+    }
+}
+
+const fn write_reason(exhausted: Exhausted) -> EndReason {
+    match exhausted {
+        Exhausted::Timeout => EndReason::WriteTimeout,
+        Exhausted::TooSlow => EndReason::WriteTooSlow,
     }
 }

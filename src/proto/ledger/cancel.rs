@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::Ledger;
 use super::task::{CancelCause, Function, FunctionKind, OnCancel, Removed, Stage, TaskKey};
+use crate::canary::{Canary, planted};
 
 /// How long after its drop was ordered a function counts as stuck, and the
 /// grace of a blocking function that was given none (PROTOCOL T13).
@@ -100,6 +101,9 @@ impl<T> Ledger<T> {
         };
         entry.stage = stage;
         self.set_alarm(key, now.checked_add(after));
+        if planted(Canary::IdFreedEarly) {
+            self.forget_id(key);
+        }
         step
     }
 
@@ -157,6 +161,7 @@ impl<T> Ledger<T> {
         let entry = self.entry_mut(key)?;
         entry.function = Function::Ended;
         match entry.stage {
+            Stage::Stuck if planted(Canary::DoubleAnswer) => Some(Some(CancelCause::Requested)),
             Stage::Stuck | Stage::Orphaned => None,
             Stage::Dropping { cause } => Some(Some(cause)),
             _ => Some(None),
@@ -173,7 +178,9 @@ impl<T> Ledger<T> {
             _ => return false,
         }
         self.set_alarm(key, None);
-        self.unlink(key.slot);
+        if !planted(Canary::ProcessingAfterResponse) {
+            self.unlink(key.slot);
+        }
         true
     }
 
@@ -182,6 +189,7 @@ impl<T> Ledger<T> {
     pub fn complete(&mut self, key: TaskKey) -> Option<Removed<T>> {
         match self.entry(key)?.stage {
             Stage::Running | Stage::Cooperating { .. } => self.remove(key),
+            Stage::Dropping { .. } if planted(Canary::LateResultWins) => self.remove(key),
             _ => None,
         }
     }
@@ -206,6 +214,9 @@ impl<T> Ledger<T> {
         };
         entry.stage = Stage::Orphaned;
         self.forget_id(key);
+        if planted(Canary::CooperatingForgotten) && matches!(step, OrphanStep::Tell { .. }) {
+            return OrphanStep::Nothing;
+        }
         step
     }
 

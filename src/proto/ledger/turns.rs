@@ -4,7 +4,7 @@
 use std::time::Instant;
 
 use super::Ledger;
-use super::task::TaskKey;
+use super::task::{Stage, TaskKey};
 
 /// No entry.
 pub(super) const NONE: u32 = u32::MAX;
@@ -32,19 +32,50 @@ impl<T> Ledger<T> {
         Some((key, entry.turn.counted_from))
     }
 
-    /// The task's interval counts from now: it goes to the end of the list.
-    pub fn restart_turn(&mut self, key: TaskKey, now: Instant) {
+    /// A sign of life has been queued: the next interval counts from now, and
+    /// the task has no turn until the transport has taken this one.
+    pub fn suspend_turn(&mut self, key: TaskKey, now: Instant) {
         if self.entry(key).is_some_and(|entry| entry.turn.linked) {
             self.unlink(key.slot);
-            self.link_last(key.slot, now);
+            self.entries[key.slot as usize].turn.counted_from = now;
         }
     }
 
-    pub(super) fn link_last(&mut self, slot: u32, counted_from: Instant) {
-        let previous = self.last;
+    /// The transport has taken the task's last sign of life.
+    pub fn resume_turn(&mut self, key: TaskKey) {
+        let Some(entry) = self.entry(key) else {
+            return;
+        };
+        // Until its response begins, or it is answered as stuck, its task
+        // function's time included (E5).
+        let is_due = match entry.stage {
+            Stage::Receiving { .. }
+            | Stage::Running
+            | Stage::Cooperating { .. }
+            | Stage::Dropping { .. } => entry.accepted,
+            Stage::Responding | Stage::Stuck | Stage::Orphaned => false,
+        };
+        if is_due && !entry.turn.linked {
+            self.link_in_order(key.slot);
+        }
+    }
+
+    /// Links an entry by its own `counted_from`: nearly always at the end.
+    fn link_in_order(&mut self, slot: u32) {
+        let counted_from = self.entries[slot as usize].turn.counted_from;
+        let mut previous = self.last;
+        while let Some(entry) = self.entries.get(previous as usize)
+            && entry.turn.counted_from > counted_from
+        {
+            previous = entry.turn.previous;
+        }
+        let next = match self.entries.get(previous as usize) {
+            Some(entry) => entry.turn.next,
+            None => self.first,
+        };
         self.entries[slot as usize].turn = Turn {
             previous,
-            next: NONE,
+            next,
             counted_from,
             linked: true,
         };
@@ -52,7 +83,15 @@ impl<T> Ledger<T> {
             Some(entry) => entry.turn.next = slot,
             None => self.first = slot,
         }
-        self.last = slot;
+        match self.entries.get_mut(next as usize) {
+            Some(entry) => entry.turn.previous = slot,
+            None => self.last = slot,
+        }
+    }
+
+    pub(super) fn link_last(&mut self, slot: u32, counted_from: Instant) {
+        self.entries[slot as usize].turn.counted_from = counted_from;
+        self.link_in_order(slot);
     }
 
     pub(super) fn unlink(&mut self, slot: u32) {

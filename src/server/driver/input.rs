@@ -7,21 +7,30 @@ use std::time::Instant;
 
 use tokio::io::ReadBuf;
 
-use super::{BATCH, Driver, ITEMS, Side, may_take};
+use super::{BATCH, Budget, Driver, ITEMS, Side, may_take};
 use crate::proto::Input;
 use crate::runtime::Transport;
+use crate::server::session::Ended;
 
 impl<S: Transport> Driver<S> {
-    pub(super) fn input(&mut self, cx: &mut Context<'_>, now: Instant, items: &mut usize) {
-        while *items < ITEMS {
-            if self.buffer.is_empty() && !self.read(cx, now) {
-                break;
+    pub(super) fn input(&mut self, cx: &mut Context<'_>, now: Instant, budget: &mut Budget) {
+        while budget.items < ITEMS {
+            if self.buffer.is_empty() {
+                let read = if budget.is_used_up() {
+                    0
+                } else {
+                    self.read(cx, now)
+                };
+                if read == 0 {
+                    break;
+                }
+                budget.bytes += read;
             }
-            let before = *items;
             self.take_batch(now);
-            *items += self.inputs.len();
+            let taken = self.inputs.len();
+            budget.items += taken;
             self.act_on_inputs(now);
-            if *items == before {
+            if taken == 0 {
                 break;
             }
             // What was begun is polled before more is delivered to it.
@@ -31,13 +40,13 @@ impl<S: Transport> Driver<S> {
         }
     }
 
-    /// One read; whether it brought bytes.
-    fn read(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
+    /// One read; how many bytes it brought.
+    fn read(&mut self, cx: &mut Context<'_>, now: Instant) -> usize {
         if self.has_ended || self.read_side == Side::Waits {
-            return false;
+            return 0;
         }
         if !may_take(self.session.drive(|state| state.connection.reading())) {
-            return false;
+            return 0;
         }
         let mut into = ReadBuf::new(self.buffer.room());
         let read = Pin::new(&mut self.transport).poll_read(cx, &mut into);
@@ -53,11 +62,11 @@ impl<S: Transport> Driver<S> {
                 self.buffer.filled(length);
                 self.session
                     .drive(|state| state.connection.handle_read(length));
-                return true;
+                return length;
             }
             Poll::Ready(Err(error)) => self.transport_failed(&error, now),
         }
-        false
+        0
     }
 
     pub(super) fn transport_failed(&mut self, error: &io::Error, now: Instant) {
@@ -93,8 +102,16 @@ impl<S: Transport> Driver<S> {
 
     fn act_on_inputs(&mut self, now: Instant) {
         let mut inputs = std::mem::take(&mut self.inputs);
+        // What was cancelled in the batch that brought it need not start (T10).
+        let orders = self.session.orders();
+        let was_cancelled = std::mem::replace(&mut self.seen_orders, orders) != orders;
         for input in &mut inputs {
             match std::mem::replace(input, Input::Handled) {
+                Input::Whole { key, .. } | Input::Message { key, .. }
+                    if was_cancelled && !self.session.may_start(key) =>
+                {
+                    self.ended.push((key, Ended::Dropped));
+                }
                 Input::Whole {
                     key,
                     header,

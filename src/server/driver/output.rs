@@ -2,13 +2,13 @@
 
 use std::io;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
 use bytes::Buf;
 
-use super::{BYTES, Driver, HalfClose, ITEMS, Side, TURNS};
-use crate::proto::Phase;
+use super::{BYTES, Budget, Driver, HalfClose, ITEMS, Side, TURNS};
+use crate::proto::{Flush, Phase};
 use crate::runtime::Transport;
 
 impl<S: Transport> Driver<S> {
@@ -22,16 +22,16 @@ impl<S: Transport> Driver<S> {
 
     /// A batch that was read at once is answered by one write, even if it takes
     /// some turns.
-    pub(super) fn gathers(&self, items: usize) -> bool {
-        items >= ITEMS && !self.buffer.is_empty() && self.gathered + 1 < TURNS
+    pub(super) fn gathers(&self, budget: &Budget) -> bool {
+        budget.items >= ITEMS && !self.buffer.is_empty() && self.gathered + 1 < TURNS
     }
 
-    /// Writes what is queued; whether bytes were taken.
-    pub(super) fn output(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
+    /// Writes what is queued; how many bytes were taken.
+    pub(super) fn output(&mut self, cx: &mut Context<'_>, now: Instant) -> usize {
         if self.unwritten.is_empty() {
             self.session.fetch_output(&mut self.unwritten);
         }
-        let mut written = 0;
+        let (mut written, mut failure) = (0, None);
         while !self.unwritten.is_empty() && written < BYTES {
             match Pin::new(&mut self.transport).poll_write(cx, &self.unwritten) {
                 Poll::Pending => {
@@ -39,55 +39,75 @@ impl<S: Transport> Driver<S> {
                     break;
                 }
                 Poll::Ready(Ok(0)) => {
-                    let error = io::Error::from(io::ErrorKind::WriteZero);
-                    self.transport_failed(&error, now);
+                    failure = Some(io::ErrorKind::WriteZero.into());
+                    break;
                 }
                 Poll::Ready(Ok(length)) => {
                     self.unwritten.advance(length);
                     written += length;
                     self.needs_flush = true;
                 }
-                Poll::Ready(Err(error)) => self.transport_failed(&error, now),
+                Poll::Ready(Err(error)) => {
+                    failure = Some(error);
+                    break;
+                }
             }
         }
+        // What was taken before a failure was taken (D9).
         if written > 0 {
             self.session
                 .drive(|state| state.connection.handle_written(written));
         }
-        self.flush(cx, now);
-        written > 0
+        match failure {
+            Some(error) => self.transport_failed(&error, now),
+            None => self.flush(cx, now),
+        }
+        written
     }
 
     fn flush(&mut self, cx: &mut Context<'_>, now: Instant) {
         if !self.needs_flush {
             return;
         }
-        match Pin::new(&mut self.transport).poll_flush(cx) {
-            Poll::Pending => {}
-            Poll::Ready(Ok(())) => self.needs_flush = false,
-            Poll::Ready(Err(error)) => {
-                self.needs_flush = false;
-                self.transport_failed(&error, now);
-            }
+        let polled = Pin::new(&mut self.transport).poll_flush(cx);
+        self.needs_flush = polled.is_pending();
+        if std::mem::replace(&mut self.flush_pends, self.needs_flush) != self.needs_flush {
+            let flush = if self.needs_flush {
+                Flush::Pending
+            } else {
+                Flush::Done
+            };
+            self.session
+                .drive(|state| state.connection.set_flush(flush));
+        }
+        if let Poll::Ready(Err(error)) = polled {
+            self.transport_failed(&error, now);
         }
     }
 
-    /// Lingering begins with a half-close (D3); what was given up is not written.
-    pub(super) fn poll_half_close(&mut self, cx: &mut Context<'_>, phase: Phase, now: Instant) {
+    /// Lingering begins with a half-close (D3); what was given up is not
+    /// written. Ready when the connection's state may have changed by it.
+    pub(super) fn poll_half_close(
+        &mut self,
+        cx: &mut Context<'_>,
+        phase: Phase,
+        now: Instant,
+    ) -> Poll<()> {
         if !matches!(phase, Phase::Lingering { .. }) || self.half_close == HalfClose::Done {
-            return;
+            return Poll::Pending;
         }
         if self.half_close == HalfClose::NotYet {
             self.half_close = HalfClose::UnderWay;
             self.unwritten.clear();
         }
-        match Pin::new(&mut self.transport).poll_shutdown(cx) {
-            Poll::Pending => {}
-            Poll::Ready(Ok(())) => self.half_close = HalfClose::Done,
-            Poll::Ready(Err(error)) => {
-                self.half_close = HalfClose::Done;
-                self.transport_failed(&error, now);
-            }
+        let closed = ready!(Pin::new(&mut self.transport).poll_shutdown(cx));
+        self.half_close = HalfClose::Done;
+        match closed {
+            Ok(()) => self
+                .session
+                .drive(|state| state.connection.handle_half_closed(now)),
+            Err(error) => self.transport_failed(&error, now),
         }
+        Poll::Ready(())
     }
 }

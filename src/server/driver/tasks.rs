@@ -14,12 +14,12 @@ use crate::runtime::Transport;
 use crate::server::reading::{ReadingFunction, ReadingStep};
 use crate::server::registration::{Execution, Function, Registered};
 use crate::server::run::{
-    BlockingTask, GROUP, Group, RunningTask, poll_in_place, unless_task_panics,
+    BlockingTask, GROUP, Group, RunningTask, drop_quietly, in_span, poll_in_place,
+    unless_task_panics,
 };
 use crate::server::session::{Ended, Session};
 use crate::server::task::{RunFunction, TaskContext};
-use crate::sync::atomic::Ordering;
-use crate::wire::RequestHeader;
+use crate::wire::{ErrorCode, RequestHeader, TaskId};
 
 impl<S: Transport> Driver<S> {
     fn context(&self, key: TaskKey, header: RequestHeader) -> TaskContext {
@@ -39,32 +39,49 @@ impl<S: Transport> Driver<S> {
         };
         let context = self.context(key, header);
         match unless_task_panics(&self.session, key, || function(context, payload)) {
-            Some(function) => self.start_run(key, &registered, function),
+            Some(function) => self.start_run((key, header.id), &registered, function),
             None => self.ended.push((key, Ended::Panicked)),
         }
     }
 
-    fn start_run(&mut self, key: TaskKey, registered: &Arc<Registered>, function: RunFunction) {
+    fn start_run(
+        &mut self,
+        (key, id): (TaskKey, TaskId),
+        registered: &Arc<Registered>,
+        function: RunFunction,
+    ) {
         let mut function = match function {
-            RunFunction::Future(future) => future,
+            RunFunction::Future(future) => in_span(&self.session, key, id, future),
             RunFunction::Blocking(function) => {
-                let task = BlockingTask::new(self.session.clone(), key, function);
-                let executor = &self.session.client().server.executor;
-                return executor.spawn_blocking(Box::new(move || task.run()));
+                if self.session.client().server.places.empty.is_full() {
+                    drop_quietly(function);
+                    return self.ended.push((key, Ended::Error(ErrorCode::UNAVAILABLE)));
+                }
+                if let Some(task) = BlockingTask::new(self.session.clone(), (key, id), function) {
+                    let executor = &self.session.client().server.executor;
+                    executor.spawn_blocking(Box::new(move || task.run()));
+                }
+                return;
             }
         };
         let execution = registered.registration.execution;
         let in_place = match execution {
             Execution::Spawn => false,
-            Execution::Auto => !registered.is_slow.load(Ordering::Relaxed),
+            Execution::Auto => !registered.is_slow(),
             Execution::Local => true,
         };
-        if in_place && let Poll::Ready(ended) = poll_in_place(&self.session, key, &mut function) {
-            return self.ended.push((key, ended));
+        if in_place {
+            let polled = poll_in_place(&self.session, key, &mut function);
+            let clock = &*self.session.client().server.clock;
+            self.stopwatch.polled(registered, clock);
+            if let Poll::Ready(ended) = polled {
+                return self.ended.push((key, ended));
+            }
         }
         let task = RunningTask::new(self.session.clone(), key, function);
         if execution == Execution::Local {
             self.local.push(task);
+            self.has_new_local = true;
         } else {
             self.pending.push((Arc::clone(registered), task));
         }
@@ -77,7 +94,7 @@ impl<S: Transport> Driver<S> {
         let context = self.context(key, header);
         let begun = ReadingFunction::begin(registered, context, header);
         match begun {
-            Some(reading) => self.reading = Some(reading),
+            Some(reading) => drop_quietly(self.reading.replace(reading)),
             None => {
                 let outcome = crate::proto::ReadOutcome::Panicked;
                 self.session.read_returned(key, outcome, None, now);
@@ -91,7 +108,7 @@ impl<S: Transport> Driver<S> {
         };
         match reading.poll(&self.session, cx, now) {
             ReadingStep::Waits => {}
-            ReadingStep::Over => self.reading = None,
+            ReadingStep::Over => drop_quietly(self.reading.take()),
             ReadingStep::Starts => self.end_reading(true),
         }
     }
@@ -101,13 +118,12 @@ impl<S: Transport> Driver<S> {
         if !start {
             return;
         }
-        if let Some((key, registered, function)) =
-            self.reading.take().and_then(ReadingFunction::into_run)
-        {
-            match function {
-                Some(function) => self.start_run(key, &registered, function),
-                None => self.ended.push((key, Ended::Panicked)),
-            }
+        let Some(run) = self.reading.take().and_then(ReadingFunction::into_run) else {
+            return;
+        };
+        match run.function {
+            Some(function) => self.start_run((run.key, run.id), &run.registered, function),
+            None => self.ended.push((run.key, Ended::Panicked)),
         }
     }
 
@@ -124,10 +140,10 @@ impl<S: Transport> Driver<S> {
             executor.spawn(Box::pin(group));
         };
         for (registered, task) in self.pending.drain(..) {
-            let alone = registered.registration.execution == Execution::Spawn
-                || registered.is_slow.load(Ordering::Relaxed);
+            let alone =
+                registered.registration.execution == Execution::Spawn || registered.is_slow();
             if alone {
-                let single = Group::single(self.session.clone(), task);
+                let single = Group::single(self.session.clone(), task, registered);
                 executor.spawn(Box::pin(single));
                 continue;
             }

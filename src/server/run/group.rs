@@ -8,17 +8,16 @@ use std::task::{Context, Poll, Waker};
 use futures_util::Stream;
 use futures_util::stream::FuturesUnordered;
 
-use super::{RunningTask, Watch, is_same};
+use super::{RunningTask, Watch, is_same, unless_panics};
 use crate::server::registration::Registered;
 use crate::server::session::Session;
-use crate::sync::atomic::Ordering;
 
 /// How many run functions share one executor task.
 pub(crate) const GROUP: usize = 64;
 
-/// A poll of a group that takes longer shows that its code computes: from then
-/// on each of its run functions gets an executor task of its own.
-const SLOW_POLL: std::time::Duration = std::time::Duration::from_millis(1);
+/// A poll, or one of a group, that takes longer shows that its code computes.
+/// If that goes on, each of its run functions gets an executor task of its own.
+pub(crate) const SLOW_POLL: std::time::Duration = std::time::Duration::from_millis(1);
 
 /// Some run functions that share one executor task: they are polled as they are
 /// woken; what has ended is committed, and orders are looked for, under one lock.
@@ -53,7 +52,11 @@ impl Group {
     }
 
     /// One run function, in an executor task of its own.
-    pub(crate) fn single(session: Session, member: RunningTask) -> Self {
+    pub(crate) fn single(
+        session: Session,
+        member: RunningTask,
+        registered: Arc<Registered>,
+    ) -> Self {
         session.drive(|state| state.single_runners += 1);
         let members = FuturesUnordered::new();
         members.push(member);
@@ -63,7 +66,7 @@ impl Group {
             id: None,
             seen_orders: None,
             waker: None,
-            registered: None,
+            registered: Some(registered),
             is_single: true,
         }
     }
@@ -86,16 +89,14 @@ impl Group {
             .filter(|member| member.watch == Watch::Group);
         // Those who have an order are woken once the lock has been released.
         for waker in session.group_orders(id, cx.waker(), members) {
-            waker.wake();
+            unless_panics(|| waker.wake());
         }
     }
 
     fn note_slowness(&self, began: std::time::Instant) {
         if let Some(registered) = &self.registered {
             let took = self.session.client().server.clock.now() - began;
-            if took > SLOW_POLL {
-                registered.is_slow.store(true, Ordering::Relaxed);
-            }
+            registered.note_poll(took > SLOW_POLL);
         }
     }
 }

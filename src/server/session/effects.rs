@@ -4,57 +4,79 @@
 use std::sync::Arc;
 use std::task::Waker;
 
-use super::record::{Ended, RunnerOrder, TaskRecord};
-use super::{Driver, DropReading, Session, State};
-use crate::proto::{Action, Retired, TaskEnding, TaskKey, Watching};
+use super::for_driver::EVENTS_AHEAD;
+use super::reader::ReaderState;
+use super::record::{RunnerOrder, TaskRecord};
+use super::{Driver, Session, State};
+use crate::canary::{Canary, planted};
+use crate::proto::{Action, Retired, TaskKey, Watching};
 use crate::server::handle::ClientHandle;
-use crate::server::observe::{Event, ObservedTask, Observer};
-use crate::server::run::{drop_quietly, unless_panics};
-use crate::sync::atomic::Ordering;
+use crate::server::observe::{Event, ObservedTask};
+use crate::server::run::{caught, drop_each, unless_panics};
+use crate::server::task::RunData;
 
 /// What is done once the lock has been released.
 #[derive(Default)]
 pub(super) struct AfterUnlock {
     pub(super) wakers: Vec<Waker>,
-    pub(super) events: Vec<Event>,
-    observer: Option<Arc<dyn Observer>>,
     retired: Vec<TaskRecord>,
-    pub(super) unwanted: Vec<Ended>,
+    pub(super) unwanted: Vec<Unwanted>,
     /// Limits that were reached, and whether that is worth a warning.
     limits: Vec<(&'static str, tracing::Level)>,
+    telling: Telling,
     /// The server's L7 is no longer reached.
     server_has_room: bool,
 }
 
+/// What a task left behind: its drop is the application's code.
+pub(super) enum Unwanted {
+    RunData(#[expect(dead_code, reason = "only dropped")] RunData),
+    Reader(#[expect(dead_code, reason = "only dropped")] ReaderState),
+    Waker(#[expect(dead_code, reason = "only dropped")] Waker),
+}
+
+/// Who tells the observer: one thread at a time, so that it learns of a
+/// client's events in the order in which they happened.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Telling {
+    #[default]
+    Nobody,
+    /// This thread, once it has released the lock.
+    ThisThread,
+}
+
 impl AfterUnlock {
-    /// Whoever watches now is told of what has happened now.
-    pub(super) fn note_observer(&mut self, state: &State) {
-        if !self.events.is_empty() {
-            self.observer = Some(Arc::clone(&state.observer));
+    /// Undertakes to tell of what has happened, unless somebody already does.
+    pub(super) fn undertake_telling(&mut self, state: &mut State) {
+        if !state.events.is_empty() && state.telling == Telling::Nobody {
+            state.telling = Telling::ThisThread;
+            self.telling = Telling::ThisThread;
         }
     }
 
+    pub(super) fn drop_later(&mut self, unwanted: Option<Unwanted>) {
+        self.unwanted.extend(unwanted);
+    }
+
+    /// Each step is the application's code, and a panic of it must not cost the others theirs.
     pub(super) fn act(self, session: &Session) {
         for waker in self.wakers {
-            waker.wake();
+            unless_panics(|| waker.wake());
         }
-        if !self.retired.is_empty() || !self.unwanted.is_empty() {
-            drop_quietly((self.retired, self.unwanted));
-        }
+        drop_each(self.retired);
+        drop_each(self.unwanted);
         for (rule, level) in self.limits {
             session.log_limit(rule, level);
         }
-        if let Some(observer) = self.observer {
-            let client = ClientHandle::new(session.clone());
-            for event in self.events {
-                unless_panics(|| event.tell(&*observer, &client));
-            }
+        if self.telling == Telling::ThisThread {
+            session.tell_events();
         }
         if self.server_has_room {
             session.client().server.registry.wake_all();
         }
     }
 }
+
 impl Session {
     pub(super) fn carry_out(&self, state: &mut State, after: &mut AfterUnlock) {
         for action in state.connection.take_actions() {
@@ -74,33 +96,29 @@ impl Session {
                 let order = drop_at.map_or(RunnerOrder::GoOn, RunnerOrder::DropAt);
                 self.order(state, key, order, after);
             }
-            Action::DropReading => {
-                state.reader = None;
-                state.for_driver.drop_reading = DropReading::Yes;
+            Action::DropReading(key) => {
+                let reader = state.reader.take_if(|reader| reader.is_for(key));
+                after.drop_later(reader.map(Unwanted::Reader));
+                state.for_driver.dropped_readings.push(key);
             }
             Action::DropBody(key) => state.for_driver.dropped_bodies.push(key),
             Action::Cancelled(id, code, cause) => {
-                let task = ObservedTask { id, code };
-                after.events.push(Event::Cancelled(task, cause));
+                state.push_event(Event::Cancelled(ObservedTask { id, code }, cause));
             }
-            Action::Stuck(id, code) => after.events.push(Event::Stuck(ObservedTask { id, code })),
-            Action::Interrupted(id, code) => {
-                let task = ObservedTask { id, code };
-                let event = Event::Finished(task, TaskEnding::Interrupted);
-                after.events.push(event);
+            Action::Stuck(id, code) => state.push_event(Event::Stuck(ObservedTask { id, code })),
+            Action::Finished(id, code, ending) => {
+                state.push_event(Event::Finished(ObservedTask { id, code }, ending));
             }
             Action::Accepted(id, code) => {
-                after
-                    .events
-                    .push(Event::Accepted(ObservedTask { id, code }));
+                state.push_event(Event::Accepted(ObservedTask { id, code }));
             }
             Action::Started(id, code) => {
-                after.events.push(Event::Started(ObservedTask { id, code }));
+                state.push_event(Event::Started(ObservedTask { id, code }));
             }
             Action::LimitReached(rule) => {
                 let level = state.warn_once(rule);
                 after.limits.push((rule, level));
-                after.events.push(Event::LimitReached(rule));
+                state.push_event(Event::LimitReached(rule));
             }
         }
     }
@@ -113,14 +131,16 @@ impl Session {
         let attachments = task.attach();
         attachments.order = order;
         attachments.is_told = true;
-        after.wakers.append(&mut attachments.listeners);
+        after.wakers.extend(attachments.listeners.drain());
         match attachments.runner.take() {
             Some(runner) => after.wakers.push(runner),
             None => after
                 .wakers
                 .extend(std::mem::take(&mut state.groups).into_values()),
         }
-        self.0.orders.fetch_add(1, Ordering::Release);
+        if !planted(Canary::OrderUnseen) {
+            self.0.orders.increment();
+        }
     }
 
     pub(super) fn retire(
@@ -130,8 +150,15 @@ impl Session {
         after: &mut AfterUnlock,
     ) {
         let record = &mut retired.task;
+        let attachments = record.attachments.as_mut();
+        let waits = attachments.is_some_and(|some| some.waiting.is_some());
         if record.has_places {
             state.spare_places += 1;
+            // A function that no thread has come to yet leaves an empty place in
+            // the executor's queue.
+            if waits {
+                self.client().server.places.empty.force(1);
+            }
             record.registered.leave();
             state.held_bytes -= record.held_bytes;
         }
@@ -139,12 +166,11 @@ impl Session {
             && state.connection.watching() == Watching::Requests
         {
             let (id, code) = (retired.id, retired.code);
-            let event = Event::Finished(ObservedTask { id, code }, ending);
-            after.events.push(event);
+            state.push_event(Event::Finished(ObservedTask { id, code }, ending));
         }
         // Those who wait to be told learn that there is nothing to wait for.
         if let Some(attachments) = &mut record.attachments {
-            after.wakers.append(&mut attachments.listeners);
+            after.wakers.extend(attachments.listeners.drain());
         }
         after.retired.push(retired.task);
     }
@@ -183,8 +209,15 @@ impl Session {
 }
 
 impl State {
+    /// Nobody needs to be told who watches nothing.
+    pub(super) fn push_event(&mut self, event: Event) {
+        if !self.observer_is_silent {
+            self.events.push_back(event);
+        }
+    }
+
     /// What a peer can cause at will is warned of once per connection and cause.
-    fn warn_once(&mut self, rule: &'static str) -> tracing::Level {
+    pub(super) fn warn_once(&mut self, rule: &'static str) -> tracing::Level {
         if self.warned.contains(&rule) {
             return tracing::Level::DEBUG;
         }
@@ -194,6 +227,60 @@ impl State {
 }
 
 impl Session {
+    /// Tells the observer of all that has happened, until nothing is left.
+    fn tell_events(&self) {
+        let client = ClientHandle::new(self.clone());
+        loop {
+            let (observer, events) = {
+                let mut state = self.lock();
+                if state.events.is_empty() {
+                    state.telling = Telling::Nobody;
+                    return;
+                }
+                (
+                    Arc::clone(&state.observer),
+                    std::mem::take(&mut state.events),
+                )
+            };
+            let was_late = events.len() > EVENTS_AHEAD;
+            for event in events {
+                let is_last = matches!(event, Event::Closed(_));
+                self.ask_observer(|| event.tell(&*observer, &client));
+                if is_last {
+                    self.leave_list();
+                }
+            }
+            // It may have been replaced meanwhile: then this drop is its end.
+            self.ask_observer(|| drop(observer));
+            if was_late {
+                self.wake_driver();
+            }
+        }
+    }
+
+    /// Its end has been told, perhaps by another thread than the connection's:
+    /// who waits for the server's clients finds it told.
+    fn leave_list(&self) {
+        let server = &self.client().server;
+        server.registry.remove_client(self.client().id);
+        server.client_left.notify_waiters();
+    }
+
+    /// Runs an observer's code. Its panics are logged, and once per connection
+    /// as an error: a peer must not fill the log.
+    pub(super) fn ask_observer<R>(&self, code: impl FnOnce() -> R) -> Option<R> {
+        caught(code)
+            .map_err(|panic| {
+                let client = &self.client().endpoints;
+                if std::mem::replace(&mut self.lock().observer_has_panicked, true) {
+                    tracing::debug!(%client, %panic, "the observer panicked");
+                } else {
+                    tracing::error!(%client, %panic, "the observer panicked");
+                }
+            })
+            .ok()
+    }
+
     fn log_limit(&self, rule: &'static str, level: tracing::Level) {
         let client = &self.client().endpoints;
         let limit = crate::proto::limit_words(rule);

@@ -6,28 +6,26 @@ use std::time::Instant;
 
 use bytes::BytesMut;
 
-use super::effects::AfterUnlock;
+use super::effects::{AfterUnlock, Unwanted};
 use super::reader::ReaderState;
 use super::{Driver, Ended, Noticed, Session, State, notice};
 use crate::proto::{ConnectionReport, Input, Phase, ReadOutcome, Reading, TaskKey, Watching};
 use crate::server::admission::Desk;
 use crate::server::response::Body;
-use crate::server::run::unless_panics;
+use crate::server::run::drop_each;
 use crate::server::task::RunData;
+
+/// So many events may wait for an observer that is slow; then its connection
+/// pauses as it does at L7, or they would grow without a bound.
+pub(super) const EVENTS_AHEAD: usize = 4096;
 
 /// What the driver finds in the state at the start of a turn.
 #[derive(Default)]
 pub(crate) struct ForDriver {
     pub(crate) new_bodies: Vec<(TaskKey, Box<dyn Body>)>,
     pub(crate) dropped_bodies: Vec<TaskKey>,
-    pub(crate) drop_reading: DropReading,
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) enum DropReading {
-    #[default]
-    No,
-    Yes,
+    /// Tasks whose task function must not go on.
+    pub(crate) dropped_readings: Vec<TaskKey>,
 }
 
 /// What the driver looks at before it decides whether to go on.
@@ -41,29 +39,34 @@ pub(crate) struct TurnEnd {
 }
 
 impl Session {
-    /// The start of a turn: what has come for the driver.
-    pub(crate) fn begin_turn(&self) -> ForDriver {
-        let server_full = self.client().server.places.unsent_bytes.is_full();
+    /// The start of a turn: what has come for the driver; `None`: the
+    /// connection is over.
+    pub(crate) fn begin_turn(&self) -> Option<ForDriver> {
         let observer = self.drive(|state| {
             state.driver = Driver::Busy(Noticed::Nothing);
-            state.connection.set_server_full(server_full);
+            // Behind the line above: who ends this state notices the driver.
+            let server_full = self.client().server.places.unsent_bytes.is_full();
+            let observer_is_late = state.events.len() > EVENTS_AHEAD;
+            state
+                .connection
+                .set_server_full(server_full || observer_is_late);
             if state.observer_is_silent {
-                return Err(std::mem::take(&mut state.for_driver));
+                return Err(state.take_news());
             }
             Ok(Arc::clone(&state.observer))
         });
         let observer = match observer {
             Ok(observer) => observer,
-            Err(for_driver) => return for_driver,
+            Err(news) => return news,
         };
         // Asked once a turn, and outside the lock.
-        let watching = match unless_panics(|| observer.wants_task_events()) {
+        let watching = match self.ask_observer(move || observer.wants_task_events()) {
             Some(true) => Watching::Requests,
             Some(false) | None => Watching::Nothing,
         };
         self.drive(|state| {
             state.connection.watch(watching);
-            std::mem::take(&mut state.for_driver)
+            state.take_news()
         })
     }
 
@@ -84,8 +87,8 @@ impl Session {
         now: Instant,
     ) {
         self.with(|state, after| {
-            for (key, ended) in ended.drain(..) {
-                self.finish(state, key, ended, || now, after);
+            for (key, ended) in ended.iter_mut() {
+                self.finish(state, *key, ended, || now, after);
             }
             let (buffer, at) = unread;
             desk.spare_places = std::mem::take(&mut state.spare_places);
@@ -98,6 +101,7 @@ impl Session {
             }
             state.spare_places += std::mem::take(&mut desk.spare_places);
         });
+        drop_each(ended.drain(..));
     }
 
     fn sort_input(
@@ -136,12 +140,12 @@ impl Session {
         run_data: Option<RunData>,
         now: Instant,
     ) -> bool {
-        self.drive(|state| {
-            state.reader = None;
-            if run_data.is_some()
-                && let Some(task) = state.connection.task_mut(key)
-            {
-                task.attach().run_data = run_data;
+        self.with(|state, after| {
+            let reader = state.reader.take_if(|reader| reader.is_for(key));
+            after.drop_later(reader.map(Unwanted::Reader));
+            match state.connection.task_mut(key) {
+                Some(task) if run_data.is_some() => task.attach().run_data = run_data,
+                _ => after.drop_later(run_data.map(Unwanted::RunData)),
             }
             state.connection.read_returned(key, outcome, now)
         })
@@ -178,11 +182,15 @@ impl Session {
         true
     }
 
-    /// The connection is over: nobody wakes its driver any more.
-    pub(crate) fn leave(&self) -> ConnectionReport {
+    /// The connection is over, or is from now on: nobody wakes its driver any
+    /// more. Also what had come for the driver meanwhile.
+    pub(crate) fn leave(&self, now: Instant) -> (ConnectionReport, ForDriver) {
         self.drive(|state| {
             state.driver = Driver::Gone;
-            state.connection.report()
+            state.connection.close(now);
+            state.connection.settle();
+            let news = std::mem::take(&mut state.for_driver);
+            (state.connection.report(), news)
         })
     }
 
@@ -200,6 +208,12 @@ impl Session {
 }
 
 impl State {
+    /// What has come for the driver; `None`: the connection is over.
+    fn take_news(&mut self) -> Option<ForDriver> {
+        let is_over = self.connection.phase() == Phase::Closed;
+        (!is_over).then(|| std::mem::take(&mut self.for_driver))
+    }
+
     /// A whole message was handed over: it counts in the server's L16.
     fn hold(&mut self, key: TaskKey, bytes: usize) {
         if bytes > 0

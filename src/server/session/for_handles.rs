@@ -84,10 +84,6 @@ impl Session {
         drop(before);
     }
 
-    pub(crate) fn observer(&self) -> Arc<dyn Observer> {
-        Arc::clone(&self.lock().observer)
-    }
-
     pub(crate) fn set_observer(&self, observer: Arc<dyn Observer>) {
         let is_silent = observer.is_silent();
         let before = {

@@ -1,42 +1,52 @@
 //! The run functions' side of a session: results in, orders out.
 
+use std::sync::Arc;
 use std::task::{Poll, Waker};
 use std::time::Instant;
 
-use super::effects::AfterUnlock;
+use super::effects::{AfterUnlock, Unwanted};
 use super::{Ended, RunnerOrder, Session, State, notice};
+use crate::canary::{Canary, planted};
 use crate::proto::{EndReason, Outcome, TaskFinished, TaskKey};
+use crate::server::error::TaskError;
 use crate::server::response::{Payload, Response, WholeBody};
-use crate::server::run::RunningTask;
+use crate::server::run::{RunningTask, drop_each};
+use crate::server::task::BlockingFunction;
 use crate::sync::atomic::Ordering;
 use crate::wire::{TaskCode, TaskId};
 
 impl Session {
     /// Results of run functions that ran elsewhere.
-    pub(crate) fn finish_batch(
-        &self,
-        batch: impl IntoIterator<Item = (TaskKey, Ended)>,
-        singles: usize,
-    ) {
+    pub(crate) fn finish_batch(&self, mut batch: Vec<(TaskKey, Ended)>, singles: usize) {
         self.with(|state, after| {
             state.single_runners -= singles;
-            for (key, ended) in batch {
+            for (key, ended) in &mut batch {
                 let now = || self.client().server.clock.now();
-                self.finish(state, key, ended, now, after);
+                self.finish(state, *key, ended, now, after);
             }
-            notice(&mut state.driver, after);
+            if !planted(Canary::LostWakeUp) {
+                notice(&mut state.driver, after);
+            }
         });
+        drop_each(batch);
     }
 
+    /// The result of one.
+    pub(crate) fn finish_one(&self, key: TaskKey, ended: Ended) {
+        self.finish_batch(vec![(key, ended)], 0);
+    }
+
+    /// Commits a result. What is left in `ended` is to be dropped once the lock
+    /// has been released.
     pub(super) fn finish(
         &self,
         state: &mut State,
         key: TaskKey,
-        ended: Ended,
+        ended: &mut Ended,
         now: impl FnOnce() -> Instant,
         after: &mut AfterUnlock,
     ) {
-        let outcome = match &ended {
+        let outcome = match &*ended {
             Ended::Response(Response(Payload::Whole(bytes))) => Outcome::Whole(bytes),
             Ended::Response(Response(Payload::Body(_))) => Outcome::Body,
             Ended::Error(code) => Outcome::Error(*code),
@@ -52,44 +62,48 @@ impl Session {
             },
         };
         match state.connection.finished(key, outcome, now) {
-            TaskFinished::Removed(retired) => self.retire(state, retired, after),
+            TaskFinished::Removed(mut retired) => {
+                if planted(Canary::PlaceLeakedOnPanic) && matches!(ended, Ended::Panicked) {
+                    retired.task.has_places = false;
+                }
+                self.retire(state, retired, after);
+            }
             TaskFinished::Pull => {
                 // Run data is for the time of the run function alone (T3).
-                if let Some(task) = state.connection.task_mut(key)
-                    && let Some(attachments) = &mut task.attachments
-                {
-                    attachments.run_data = None;
-                }
-                if let Ended::Response(response) = ended {
+                let task = state.connection.task_mut(key);
+                let attachments = task.and_then(|task| task.attachments.as_mut());
+                let run_data = attachments.and_then(|some| some.run_data.take());
+                after.drop_later(run_data.map(Unwanted::RunData));
+                if let Ended::Response(response) = std::mem::replace(ended, Ended::Dropped) {
                     let body = match response.0 {
                         Payload::Whole(bytes) => Box::new(WholeBody(bytes)),
                         Payload::Body(body) => body,
                     };
                     state.for_driver.new_bodies.push((key, body));
                 }
-                return;
             }
             TaskFinished::Unknown => {}
-        }
-        if matches!(ended, Ended::Response(Response(Payload::Body(_)))) {
-            after.unwanted.push(ended);
         }
     }
 
     /// How often anything was ordered; a change is worth a look under the lock.
     pub(crate) fn orders(&self) -> u64 {
-        self.0.orders.load(Ordering::Acquire)
+        self.0.orders.look()
     }
 
     /// What a run function's wrapper has to do, and whom to wake with news.
     pub(crate) fn runner_order(&self, key: TaskKey, waker: &Waker) -> RunnerOrder {
-        let mut state = self.lock();
-        let Some(task) = state.connection.task_mut(key) else {
-            return RunnerOrder::Drop;
+        let (order, before) = {
+            let mut state = self.lock();
+            let Some(task) = state.connection.task_mut(key) else {
+                return RunnerOrder::Drop;
+            };
+            let attachments = task.attach();
+            let before = attachments.runner.replace(waker.clone());
+            (attachments.order, before)
         };
-        let attachments = task.attach();
-        attachments.runner = Some(waker.clone());
-        attachments.order
+        drop(before);
+        order
     }
 
     /// A name for a group of run functions.
@@ -106,8 +120,8 @@ impl Session {
         members: impl Iterator<Item = &'a mut RunningTask>,
     ) -> Vec<Waker> {
         let mut state = self.lock();
-        state.groups.insert(group, waker.clone());
-        members
+        let before = state.groups.insert(group, waker.clone());
+        let to_wake = members
             .filter_map(|member| {
                 let order = match state.connection.ledger().task(member.key()) {
                     Some(task) => task.attachments.as_ref().map(|some| some.order),
@@ -115,7 +129,10 @@ impl Session {
                 };
                 member.give_order(order.unwrap_or_default())
             })
-            .collect()
+            .collect();
+        drop(state);
+        drop(before);
+        to_wake
     }
 
     pub(crate) fn forget_group(&self, group: u64) {
@@ -123,9 +140,50 @@ impl Session {
         drop(waker);
     }
 
-    /// A thread got to a blocking function: whether it shall run.
-    pub(crate) fn start_blocking(&self, key: TaskKey) -> bool {
-        self.lock().connection.start_blocking(key)
+    /// A blocking function waits for a thread, where a cancel can still drop
+    /// it; gives it back if its task is gone already.
+    pub(crate) fn leave_waiting(
+        &self,
+        key: TaskKey,
+        function: BlockingFunction,
+    ) -> Option<BlockingFunction> {
+        let mut state = self.lock();
+        match state.connection.task_mut(key) {
+            Some(task) => task.attach().waiting.replace(function),
+            None => Some(function),
+        }
+    }
+
+    /// A thread got to a blocking function: what it shall run, if its cancel
+    /// did not come first.
+    pub(crate) fn start_blocking(&self, key: TaskKey) -> Option<BlockingFunction> {
+        let mut state = self.lock();
+        if !state.connection.start_blocking(key) {
+            return None;
+        }
+        state
+            .connection
+            .task_mut(key)?
+            .attachments
+            .as_mut()?
+            .waiting
+            .take()
+    }
+
+    /// A thread got to where a blocking function had waited that a cancel dropped.
+    pub(crate) fn leave_empty_place(&self) {
+        self.client().server.places.empty.release(1);
+    }
+
+    /// Whether a run function may start: since it was accepted, neither its
+    /// connection has ended nor a cancel come under Drop. One that cooperates
+    /// starts all the same, and is told (T10).
+    pub(crate) fn may_start(&self, key: TaskKey) -> bool {
+        let state = self.lock();
+        let ledger = state.connection.ledger();
+        let is_live = ledger.metadata(key).is_some();
+        let attachments = ledger.task(key).and_then(|task| task.attachments.as_ref());
+        is_live && attachments.is_none_or(|some| some.order != RunnerOrder::Drop)
     }
 
     pub(crate) fn is_told(&self, key: TaskKey) -> bool {
@@ -133,44 +191,120 @@ impl Session {
         is_told(&state, key)
     }
 
-    pub(crate) fn poll_told(&self, key: TaskKey, waker: &Waker) -> Poll<()> {
+    /// `place` is the listener's own, from its first poll to [`forget_listener`](Self::forget_listener).
+    pub(crate) fn poll_told(
+        &self,
+        key: TaskKey,
+        place: &mut Option<usize>,
+        waker: &Waker,
+    ) -> Poll<()> {
         let mut state = self.lock();
         if is_told(&state, key) {
+            *place = None;
             return Poll::Ready(());
         }
+        let mut before = None;
         if let Some(task) = state.connection.task_mut(key) {
             let listeners = &mut task.attach().listeners;
-            if !listeners.iter().any(|listener| listener.will_wake(waker)) {
-                listeners.push(waker.clone());
+            match place.and_then(|place| listeners.get_mut(place)) {
+                Some(listener) => before = Some(std::mem::replace(listener, waker.clone())),
+                None => *place = Some(listeners.insert(waker.clone())),
             }
         }
+        drop(state);
+        drop(before);
         Poll::Pending
     }
 
-    /// A task's code has panicked: the server's own fault, and no peer's.
-    pub(crate) fn log_panic(&self, key: TaskKey, panic: &str) {
-        let identity = {
+    /// Nobody waits there any more.
+    pub(crate) fn forget_listener(&self, key: TaskKey, place: usize) {
+        let listener = {
             let mut state = self.lock();
-            state.connection.count_panic();
-            state.connection.ledger().identity(key)
+            // Once told, all listeners have been taken.
+            let task = state.connection.task_mut(key);
+            let attachments = task.and_then(|task| task.attachments.as_mut());
+            attachments.and_then(|some| some.listeners.try_remove(place))
         };
-        let (id, code) = identity.map_or((None, None), |(id, code)| (Some(id.0), Some(code)));
-        let registered = code.and_then(|code| self.client().server.registry.find(code));
-        let name = registered.as_ref().map(|task| &*task.name);
-        let code = code.map(|code| code.0);
-        let client = &self.client().endpoints;
-        tracing::error!(parent: &self.span(), %client, task = name, code, id, panic, "task panicked");
+        drop(listener);
     }
 
-    pub(crate) fn task_span(&self, id: TaskId, code: Option<TaskCode>) -> tracing::Span {
-        let name = code.and_then(|code| self.client().server.registry.find(code));
-        tracing::debug_span!(
+    /// A task's code has panicked: the server's own fault, though a peer may
+    /// know how to cause it.
+    pub(crate) fn log_panic(&self, key: TaskKey, panic: &str) {
+        let (identity, level) = {
+            let mut state = self.lock();
+            state.connection.count_panic();
+            (
+                state.connection.ledger().identity(key),
+                state.warn_once("T9"),
+            )
+        };
+        let name = self.name_of(identity);
+        let id = identity.map(|(id, _)| id.0);
+        let code = identity.map(|(_, code)| code.0);
+        let client = &self.client().endpoints;
+        let span = self.span();
+        if level == tracing::Level::WARN {
+            tracing::error!(parent: &span, %client, task = name.as_deref(), code, id, panic, "task panicked");
+        } else {
+            tracing::debug!(parent: &span, %client, task = name.as_deref(), code, id, panic, "task panicked");
+        }
+    }
+
+    /// A task has failed with a code: the application's own affair.
+    pub(crate) fn log_failure(&self, key: TaskKey, error: &TaskError) {
+        let identity = self.lock().connection.ledger().identity(key);
+        let name = self.name_of(identity);
+        let id = identity.map(|(id, _)| id.0);
+        let code = identity.map(|(_, code)| code.0);
+        let client = &self.client().endpoints;
+        tracing::debug!(parent: &self.span(), %client, task = name.as_deref(), code, id, %error, "task failed");
+    }
+
+    fn name_of(&self, identity: Option<(TaskId, TaskCode)>) -> Option<Arc<str>> {
+        let (_, code) = identity?;
+        let registered = self.client().server.registry.find(code)?;
+        Some(Arc::clone(&registered.name))
+    }
+
+    /// The task's tracing span, below its client's: one for the task's whole life.
+    pub(crate) fn task_span(&self, key: TaskKey, id: TaskId) -> tracing::Span {
+        let (made, code) = {
+            let state = self.lock();
+            let ledger = state.connection.ledger();
+            let attachments = ledger.task(key).and_then(|task| task.attachments.as_ref());
+            let made = attachments.and_then(|some| some.span.clone());
+            (made, ledger.identity(key).map(|(_, code)| code))
+        };
+        if let Some(span) = made {
+            return (*span).clone();
+        }
+        let name = self.name_of(code.map(|code| (id, code)));
+        let span = tracing::debug_span!(
             parent: &self.span(),
             "task",
             id = id.0,
             code = code.map(|code| code.0),
-            name = name.as_ref().map(|task| &*task.name),
-        )
+            name = name.as_deref(),
+        );
+        let span = Arc::new(span);
+        let kept = {
+            let mut state = self.lock();
+            let task = state.connection.task_mut(key);
+            task.map(|task| Arc::clone(task.attach().span.get_or_insert(Arc::clone(&span))))
+        };
+        // Another thread may have been first.
+        (*kept.unwrap_or(span)).clone()
+    }
+
+    /// The same for the task's code to run in, where such spans are enabled.
+    pub(crate) fn enabled_span(&self, key: TaskKey, id: TaskId) -> Option<tracing::Span> {
+        use tracing::level_filters::LevelFilter;
+        if LevelFilter::current() < LevelFilter::DEBUG {
+            return None;
+        }
+        let span = self.task_span(key, id);
+        (!span.is_disabled()).then_some(span)
     }
 }
 

@@ -5,6 +5,7 @@ use std::task::{Poll, Waker};
 
 use bytes::Bytes;
 
+use super::effects::Unwanted;
 use super::{Session, notice};
 use crate::proto::TaskKey;
 
@@ -29,6 +30,10 @@ impl ReaderState {
             asked: true,
             waiting: false,
         }
+    }
+
+    pub(super) fn is_for(&self, key: TaskKey) -> bool {
+        self.key == key
     }
 
     /// More of the message, and whether that was its end; returns whom to wake.
@@ -57,7 +62,7 @@ impl Session {
     /// The next bytes for the task function; `None` at the message's end.
     pub(crate) fn poll_chunk(&self, key: TaskKey, waker: &Waker) -> Poll<Option<Bytes>> {
         self.with(|state, after| {
-            let Some(reader) = state.reader.as_mut().filter(|reader| reader.key == key) else {
+            let Some(reader) = state.reader.as_mut().filter(|reader| reader.is_for(key)) else {
                 // Dropped where it waits (T3): there is nothing to wait for.
                 return Poll::Pending;
             };
@@ -72,7 +77,8 @@ impl Session {
                 None if reader.ended => Poll::Ready(None),
                 None => {
                     reader.waiting = true;
-                    reader.waker = Some(waker.clone());
+                    let before = reader.waker.replace(waker.clone());
+                    after.drop_later(before.map(Unwanted::Waker));
                     Poll::Pending
                 }
             }

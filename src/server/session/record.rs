@@ -4,9 +4,11 @@ use std::sync::Arc;
 use std::task::Waker;
 use std::time::Instant;
 
+use slab::Slab;
+
 use crate::server::registration::Registered;
 use crate::server::response::Response;
-use crate::server::task::RunData;
+use crate::server::task::{BlockingFunction, RunData};
 
 /// What the server keeps for a task.
 pub(crate) struct TaskRecord {
@@ -22,12 +24,17 @@ pub(crate) struct TaskRecord {
 #[derive(Default)]
 pub(super) struct Attachments {
     pub(super) run_data: Option<RunData>,
+    /// The task's tracing span, once somebody has asked for it; counted here,
+    /// for a span's own clone is the subscriber's code.
+    pub(super) span: Option<Arc<tracing::Span>>,
     /// The run function's waker, once it is on an executor.
     pub(super) runner: Option<Waker>,
     pub(super) order: RunnerOrder,
     pub(super) is_told: bool,
     /// Those who wait to be told.
-    pub(super) listeners: Vec<Waker>,
+    pub(super) listeners: Slab<Waker>,
+    /// A blocking function that waits for a thread: here a cancel can drop it.
+    pub(super) waiting: Option<BlockingFunction>,
 }
 
 impl TaskRecord {

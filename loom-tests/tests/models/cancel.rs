@@ -1,0 +1,206 @@
+//! Cancels against completions, against each other, and against new requests
+//! (PROTOCOL T5, T10).
+
+use asyncserver::server::Registration;
+use asyncserver_loom_tests::answers::{CANCELLED, PANICKED};
+use asyncserver_loom_tests::shim;
+use asyncserver_loom_tests::tally::Tally;
+use asyncserver_loom_tests::wire::request;
+
+use crate::tasks::{self, ID, TASK, draining, ok, open, world};
+
+mod explored {
+    models! {
+        Three: completion_meets_cancel_spawned, completion_meets_cancel_grouped,
+            completion_meets_cancel_blocking, panic_meets_cancel, drop_by_executor_meets_cancel,
+            cancel_meets_group, cancel_meets_cancel, cancel_meets_cancel_on_the_wire, cancel_all_meets_new_request,
+            chunk_meets_cancel;
+        Four: completion_meets_two_cancels, completion_meets_cancel_and_disconnect;
+    }
+}
+
+fn completion_meets_cancel(task: fn(&Tally) -> Registration) {
+    let world = world(task);
+    let (connection, far) = draining(&world);
+    let client = world.client();
+    world.workers.release();
+    let canceller = shim::spawn(move || client.cancel(ID));
+    let ended = connection.run_and_judge(&far);
+    canceller.join().unwrap();
+    assert!([CANCELLED, ok("done")].contains(&ended.answers[&ID.0]));
+    assert_eq!(ended.report.counts.accepted, 1);
+    world.check_nothing_is_left();
+}
+
+fn completion_meets_cancel_spawned() {
+    completion_meets_cancel(tasks::spawned);
+}
+
+fn completion_meets_cancel_grouped() {
+    completion_meets_cancel(tasks::grouped);
+}
+
+fn completion_meets_cancel_blocking() {
+    completion_meets_cancel(tasks::blocking);
+}
+
+fn panic_meets_cancel() {
+    let world = world(tasks::panicking);
+    let (connection, far) = draining(&world);
+    let client = world.client();
+    world.workers.release();
+    let canceller = shim::spawn(move || client.cancel(ID));
+    let ended = connection.run_and_judge(&far);
+    canceller.join().unwrap();
+    let answer = &ended.answers[&ID.0];
+    assert!([CANCELLED, PANICKED].contains(answer));
+    if *answer == PANICKED {
+        assert_eq!(ended.report.panics, 1, "T9: it is counted");
+    }
+    world.check_nothing_is_left();
+}
+
+/// What an executor drops unfinished ends as cancelled, whoever cancels it too.
+fn drop_by_executor_meets_cancel() {
+    let world = world(tasks::spawned);
+    let (connection, far) = draining(&world);
+    let client = world.client();
+    let work = world.workers.take_held();
+    let dropper = shim::spawn(move || drop(work));
+    let canceller = shim::spawn(move || client.cancel(ID));
+    let ended = connection.run_and_judge(&far);
+    dropper.join().unwrap();
+    canceller.join().unwrap();
+    assert_eq!(ended.answers[&ID.0], CANCELLED);
+    assert_eq!(world.tally.finished(), 0);
+    world.check_nothing_is_left();
+}
+
+/// A group is polled for the first time, and falls asleep, while a member that
+/// never ends by itself is cancelled.
+fn cancel_meets_group() {
+    let world = world(tasks::endless);
+    let (connection, far) = draining(&world);
+    let client = world.client();
+    world.workers.release();
+    let canceller = shim::spawn(move || client.cancel(ID));
+    let ended = connection.run_and_judge(&far);
+    canceller.join().unwrap();
+    assert_eq!(ended.answers[&ID.0], CANCELLED);
+    world.check_nothing_is_left();
+}
+
+fn cancel_meets_cancel() {
+    let world = world(tasks::endless_local);
+    let (connection, far) = draining(&world);
+    let cancellers =
+        [world.client(), world.client()].map(|client| shim::spawn(move || client.cancel(ID)));
+    let ended = connection.run_and_judge(&far);
+    cancellers
+        .into_iter()
+        .for_each(|canceller| canceller.join().unwrap());
+    assert_eq!(ended.answers[&ID.0], CANCELLED);
+    assert_eq!(ended.report.counts.cancelled, 1);
+    world.check_nothing_is_left();
+}
+
+fn cancel_meets_cancel_on_the_wire() {
+    let world = world(tasks::endless_local);
+    let (connection, far) = open(&world);
+    let client = world.client();
+    let canceller = shim::spawn(move || client.cancel(ID));
+    let peer = {
+        let far = far.clone();
+        let mut bytes = request(251, ID.0, b"");
+        bytes.extend(request(250, 8, b""));
+        shim::spawn(move || {
+            far.send(&bytes);
+            far.end();
+        })
+    };
+    let ended = connection.run_and_judge(&far);
+    canceller.join().unwrap();
+    peer.join().unwrap();
+    assert_eq!(ended.answers[&ID.0], CANCELLED);
+    assert_eq!(ended.answers[&8], ok(""));
+    assert_eq!(ended.report.counts.cancels, 1);
+    world.check_nothing_is_left();
+}
+
+/// The request that comes meanwhile is cancelled or answered, and nothing else.
+fn cancel_all_meets_new_request() {
+    let world = world(tasks::endless_local);
+    let register = asyncserver::wire::TaskCode(2);
+    let quick = tasks::quick(&world.tally);
+    world.server.register(register, "quick", quick).unwrap();
+    let (connection, far) = open(&world);
+    let client = world.client();
+    let canceller = shim::spawn(move || client.cancel_all());
+    let peer = {
+        let far = far.clone();
+        shim::spawn(move || {
+            far.send(&request(2, 8, b""));
+            far.end();
+        })
+    };
+    let ended = connection.run_and_judge(&far);
+    canceller.join().unwrap();
+    peer.join().unwrap();
+    assert_eq!(ended.answers[&ID.0], CANCELLED);
+    assert!([CANCELLED, ok("done")].contains(&ended.answers[&8]));
+    assert_eq!(ended.report.counts.accepted, 2);
+    world.check_nothing_is_left();
+}
+
+/// The message's rest arrives while its task is cancelled.
+fn chunk_meets_cancel() {
+    let world = world(tasks::length);
+    let (near, far) =
+        asyncserver_loom_tests::wire::wire(asyncserver_loom_tests::wire::Peer::Acts, usize::MAX);
+    let bytes = request(TASK.0, ID.0, b"four");
+    far.send(&bytes[..7]);
+    let mut connection = world.connect(near);
+    connection.settle();
+    let client = world.client();
+    let canceller = shim::spawn(move || client.cancel(ID));
+    let peer = {
+        let far = far.clone();
+        shim::spawn(move || {
+            far.send(&bytes[7..]);
+            far.end();
+        })
+    };
+    let ended = connection.run_and_judge(&far);
+    canceller.join().unwrap();
+    peer.join().unwrap();
+    assert!([CANCELLED, ok("4")].contains(&ended.answers[&ID.0]));
+    world.check_nothing_is_left();
+}
+
+fn completion_meets_two_cancels() {
+    let world = world(tasks::spawned);
+    let (connection, far) = draining(&world);
+    let cancellers =
+        [world.client(), world.client()].map(|client| shim::spawn(move || client.cancel(ID)));
+    world.workers.release();
+    let ended = connection.run_and_judge(&far);
+    cancellers
+        .into_iter()
+        .for_each(|canceller| canceller.join().unwrap());
+    assert!([CANCELLED, ok("done")].contains(&ended.answers[&ID.0]));
+    world.check_nothing_is_left();
+}
+
+fn completion_meets_cancel_and_disconnect() {
+    let world = world(tasks::spawned);
+    let (connection, far) = draining(&world);
+    let (canceller, leaver) = (world.client(), world.client());
+    let canceller = shim::spawn(move || canceller.cancel(ID));
+    let leaver = shim::spawn(move || leaver.disconnect(std::time::Duration::ZERO));
+    world.workers.release();
+    let ended = connection.run_and_judge(&far);
+    canceller.join().unwrap();
+    leaver.join().unwrap();
+    assert_eq!(ended.report.counts.accepted, 1);
+    world.check_nothing_is_left();
+}

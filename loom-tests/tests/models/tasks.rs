@@ -1,0 +1,199 @@
+//! The tasks that the models use, and what they start from.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use asyncserver::server::{Execution, MessageReader, OnCancel, Registration, Request, Task};
+use asyncserver::server::{TaskFunction, TaskFunctionError};
+use asyncserver::wire::{TaskCode, TaskId};
+use asyncserver_loom_tests::answers::Answer;
+use asyncserver_loom_tests::executor::Starts;
+use asyncserver_loom_tests::shim::Gate;
+use asyncserver_loom_tests::tally::Tally;
+use asyncserver_loom_tests::wire::{Far, Peer, request, wire};
+use asyncserver_loom_tests::world::{Served, World};
+
+/// The code of the task that a model is about.
+pub(crate) const TASK: TaskCode = TaskCode(1);
+/// Its id.
+pub(crate) const ID: TaskId = TaskId(7);
+/// The grace of cooperating tasks.
+pub(crate) const GRACE: Duration = Duration::from_secs(1);
+
+/// The answer `OK` with this message.
+pub(crate) fn ok(message: &str) -> Answer {
+    Answer::Ok(message.into())
+}
+
+/// A world with one task, whose work is held until the model releases it.
+pub(crate) fn world(task: fn(&Tally) -> Registration) -> World {
+    World::new(Starts::WhenReleased, |server, tally| {
+        server.register(TASK, "task", task(tally))
+    })
+}
+
+/// A connection that has taken one request, and the end of its stream: it
+/// drains, and ends when the task does.
+pub(crate) fn draining(world: &World) -> (Served, Far) {
+    let (near, far) = wire(Peer::IsDone, usize::MAX);
+    far.send(&request(TASK.0, ID.0, b""));
+    far.end();
+    let mut connection = world.connect(near);
+    connection.settle();
+    (connection, far)
+}
+
+/// A connection that has taken one request, and is open.
+pub(crate) fn open(world: &World) -> (Served, Far) {
+    let (near, far) = wire(Peer::Acts, usize::MAX);
+    far.send(&request(TASK.0, ID.0, b""));
+    let mut connection = world.connect(near);
+    connection.settle();
+    (connection, far)
+}
+
+/// Answers `done` at its first poll.
+pub(crate) fn quick(tally: &Tally) -> Registration {
+    let tally = tally.clone();
+    Registration::task(move |_, _| {
+        let guard = tally.guard();
+        async move {
+            guard.finish();
+            Ok("done")
+        }
+    })
+}
+
+/// The same, on the executor from the start.
+pub(crate) fn spawned(tally: &Tally) -> Registration {
+    quick(tally).execution(Execution::Spawn)
+}
+
+/// Answers `done` at its second poll, for which it does not wake itself: the
+/// first is in place, the second in its group.
+pub(crate) fn grouped(tally: &Tally) -> Registration {
+    let tally = tally.clone();
+    Registration::task(move |_, _| {
+        let guard = tally.guard();
+        async move {
+            Once::default().await;
+            guard.finish();
+            Ok("done")
+        }
+    })
+}
+
+/// Answers `done` from a thread of its own.
+pub(crate) fn blocking(tally: &Tally) -> Registration {
+    let tally = tally.clone();
+    Registration::blocking(move |_, _| {
+        tally.guard().finish();
+        Ok("done")
+    })
+}
+
+/// Blocks its thread until the gate opens, whatever it is told.
+pub(crate) fn blocked(tally: &Tally, gate: &Gate) -> Registration {
+    let (tally, gate) = (tally.clone(), gate.clone());
+    Registration::blocking(move |_, _| {
+        let guard = tally.guard();
+        gate.pass();
+        guard.finish();
+        Ok("done")
+    })
+}
+
+/// Never ends by itself.
+pub(crate) fn endless(tally: &Tally) -> Registration {
+    let tally = tally.clone();
+    Registration::task(move |_, _| {
+        let guard = tally.guard();
+        async move {
+            std::future::pending::<()>().await;
+            guard.finish();
+            Ok("never")
+        }
+    })
+}
+
+/// The same, in the connection's own task.
+pub(crate) fn endless_local(tally: &Tally) -> Registration {
+    endless(tally).execution(Execution::Local)
+}
+
+/// Never ends by itself, and may take its grace when it is told to.
+pub(crate) fn stubborn(tally: &Tally) -> Registration {
+    endless(tally)
+        .execution(Execution::Spawn)
+        .on_cancel(OnCancel::Cooperate { grace: GRACE })
+}
+
+/// Answers `tidied` when it is told to end, and does not end before.
+pub(crate) fn tidy(tally: &Tally) -> Registration {
+    let tally = tally.clone();
+    let task = Registration::task(move |context, _| {
+        let guard = tally.guard();
+        async move {
+            context.cancelled().await;
+            guard.finish();
+            Ok("tidied")
+        }
+    });
+    task.execution(Execution::Spawn)
+        .on_cancel(OnCancel::Cooperate { grace: GRACE })
+}
+
+/// Panics at its first poll on the executor, silently.
+pub(crate) fn panicking(tally: &Tally) -> Registration {
+    let tally = tally.clone();
+    let task = Registration::task(move |_, _| {
+        let guard = tally.guard();
+        async move {
+            guard.finish();
+            if true {
+                std::panic::resume_unwind(Box::new("planned"));
+            }
+            Ok("never")
+        }
+    });
+    task.execution(Execution::Spawn)
+}
+
+/// Reads its message as it arrives, and answers its length.
+pub(crate) fn length(_: &Tally) -> Registration {
+    struct Length;
+    impl TaskFunction for Length {
+        async fn read(
+            &self,
+            _: Request,
+            message: &mut MessageReader,
+        ) -> Result<Task, TaskFunctionError> {
+            let mut length = 0;
+            while let Some(chunk) = message.chunk().await {
+                length += chunk.len();
+            }
+            Ok(Task::run(async move |_| Ok(length.to_string())))
+        }
+    }
+    Registration::task_function(Length)
+}
+
+/// Pending once.
+#[derive(Default)]
+pub(crate) struct Once {
+    polled: bool,
+}
+
+impl Future for Once {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<()> {
+        if std::mem::replace(&mut self.polled, true) {
+            Poll::Ready(())
+        } else {
+            Poll::Pending
+        }
+    }
+}

@@ -1,0 +1,108 @@
+//! Observers: no event is lost or told twice, and a task's events come in order.
+
+use std::sync::{Arc, Mutex};
+
+use asyncserver::server::{
+    CancelCause, ClientHandle, ObservedTask, Observer, Registration, TaskEnding,
+};
+use asyncserver_loom_tests::executor::Starts;
+use asyncserver_loom_tests::shim;
+use asyncserver_loom_tests::tally::Tally;
+use asyncserver_loom_tests::world::World;
+
+use crate::tasks::{self, ID, TASK, draining};
+
+mod explored {
+    models! {
+        Three: replacing_observer_meets_events, events_come_in_order;
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Seen {
+    Accepted,
+    Started,
+    Cancelled,
+    Finished,
+}
+
+/// Writes down what it is told, in the order of its being told.
+#[derive(Clone, Debug, Default)]
+struct Scribe(Arc<Mutex<Vec<Seen>>>);
+
+impl Scribe {
+    fn note(&self, seen: Seen) {
+        self.0.lock().unwrap().push(seen);
+    }
+
+    fn seen(&self) -> Vec<Seen> {
+        self.0.lock().unwrap().clone()
+    }
+}
+
+impl Observer for Scribe {
+    fn wants_task_events(&self) -> bool {
+        true
+    }
+
+    fn request_accepted(&self, _: &ClientHandle, _: ObservedTask) {
+        self.note(Seen::Accepted);
+    }
+
+    fn task_started(&self, _: &ClientHandle, _: ObservedTask) {
+        self.note(Seen::Started);
+    }
+
+    fn task_cancelled(&self, _: &ClientHandle, _: ObservedTask, _: CancelCause) {
+        self.note(Seen::Cancelled);
+    }
+
+    fn task_finished(&self, _: &ClientHandle, _: ObservedTask, _: TaskEnding) {
+        self.note(Seen::Finished);
+    }
+}
+
+fn watched(scribe: &Scribe, task: fn(&Tally) -> Registration) -> World {
+    World::new(Starts::WhenReleased, |server, tally| {
+        let server = server.observer(Arc::new(scribe.clone()));
+        server.register(TASK, "task", task(tally))
+    })
+}
+
+/// Both write in one book: each event is in it once.
+fn replacing_observer_meets_events() {
+    let scribe = Scribe::default();
+    let world = watched(&scribe, tasks::spawned);
+    let (connection, far) = draining(&world);
+    let client = world.client();
+    world.workers.release();
+    let replacement = Arc::new(scribe.clone());
+    let replacer = shim::spawn(move || client.set_observer(replacement));
+    let _ended = connection.run_and_judge(&far);
+    replacer.join().unwrap();
+    world.check_nothing_is_left();
+    assert_eq!(
+        scribe.seen(),
+        [Seen::Accepted, Seen::Started, Seen::Finished]
+    );
+}
+
+/// The cancel happens on one thread and the end on another.
+fn events_come_in_order() {
+    let scribe = Scribe::default();
+    let world = watched(&scribe, tasks::endless_local);
+    let (connection, far) = draining(&world);
+    let client = world.client();
+    world.workers.release();
+    let canceller = shim::spawn(move || client.cancel(ID));
+    let _ended = connection.run_and_judge(&far);
+    canceller.join().unwrap();
+    world.check_nothing_is_left();
+    let in_order = [
+        Seen::Accepted,
+        Seen::Started,
+        Seen::Cancelled,
+        Seen::Finished,
+    ];
+    assert_eq!(scribe.seen(), in_order);
+}

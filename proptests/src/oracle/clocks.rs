@@ -1,0 +1,289 @@
+//! The clocks of a connection: L1, L2, L3.
+
+use super::credit::{Part, Slack, Whole, slack};
+use super::facts::{Facts, Moment, ms};
+use super::rule::{Found, Rule};
+use crate::history::{Direction, RunEnd, What};
+use crate::report::{Reason, Report};
+
+type Impossible = (Rule, String);
+
+/// Judges what should have ended the connection and did not.
+pub(crate) fn check(facts: &Facts<'_>, found: &mut Found<'_>) {
+    check_wait(facts, found);
+    check_read(facts, found);
+    check_write(facts, found);
+}
+
+/// When the first sign of the end was seen, in microseconds.
+fn left_open_us(facts: &Facts<'_>) -> u64 {
+    let goodbye = facts
+        .responses
+        .iter()
+        .find(|r| matches!(r.reply, super::received::Reply::Goodbye(_)));
+    let signs = [goodbye.map(|goodbye| goodbye.first), facts.over()];
+    let first = signs
+        .into_iter()
+        .flatten()
+        .map(|moment| facts.us(moment))
+        .min();
+    first.unwrap_or(facts.history.end_us)
+}
+
+/// L1 as a reason: so long was nothing to do.
+pub(crate) fn may_wait_out(facts: &Facts<'_>, report: &Report) -> Result<(), Impossible> {
+    let accepted = (report.accepted as usize).min(facts.requests.len());
+    let taken = facts.requests[..accepted].last().map(|request| request.end);
+    let ran = facts
+        .runs
+        .iter()
+        .filter_map(|run| run.ended.filter(|(_, how)| *how != RunEnd::Dropped));
+    let busy = ran
+        .map(|(moment, _)| moment)
+        .chain(taken)
+        .map(|moment| facts.us(moment))
+        .max();
+    let since = busy.unwrap_or(0);
+    let until = left_open_us(facts) + ms(facts.config.tolerance.early_ms);
+    if until < since.saturating_add(ms(facts.config.timeouts.wait_ms)) {
+        let needed = format!(
+            "{} ms with nothing to do; it had to do something at {} ms",
+            facts.config.timeouts.wait_ms,
+            since / 1000
+        );
+        return Err((Rule::L1, needed));
+    }
+    Ok(())
+}
+
+/// L1: with nothing to do for longer, the connection ends.
+fn check_wait(facts: &Facts<'_>, found: &mut Found<'_>) {
+    let is_activity = |what: &What| {
+        matches!(
+            what,
+            What::Sent(_)
+                | What::Received(_)
+                | What::RunEnded { .. }
+                | What::RunStarted { .. }
+                | What::FunctionEnded { .. }
+        )
+    };
+    let events = facts.history.events.iter().enumerate();
+    let active: Vec<_> = events
+        .filter(|(_, event)| is_activity(&event.what))
+        .map(|(moment, _)| moment)
+        .collect();
+    let late = ms(facts.config.tolerance.late_ms + 2 * facts.config.tolerance.network_ms);
+    for (index, last) in active.iter().enumerate() {
+        let next = active
+            .get(index + 1)
+            .map_or(facts.history.end_us, |moment| facts.us(*moment));
+        let until = facts
+            .us(*last)
+            .saturating_add(ms(facts.config.timeouts.wait_ms))
+            .saturating_add(late);
+        let ended = facts
+            .stopped_reading()
+            .into_iter()
+            .chain(facts.over())
+            .chain(facts.client_ended)
+            .min();
+        let ended = ended.map_or(u64::MAX, |moment| facts.us(moment));
+        if next > until && ended > until && is_idle(facts, *last) {
+            let what = format!(
+                "the connection had nothing to do from {} ms on and goes on",
+                facts.us(*last) / 1000
+            );
+            let allowed = format!("an end after {} ms", facts.config.timeouts.wait_ms);
+            return found.broken(Rule::L1, what, allowed, [*last]);
+        }
+    }
+}
+
+/// Whether at that moment everything sent had been answered.
+fn is_idle(facts: &Facts<'_>, at: Moment) -> bool {
+    let answered = facts
+        .requests
+        .iter()
+        .filter(|r| r.first <= at)
+        .all(|request| {
+            let answer = facts
+                .answer(request)
+                .is_some_and(|answer| answer.last <= at);
+            request.end <= at && (answer || request.is_cancel())
+        });
+    let between = facts
+        .partial
+        .as_ref()
+        .is_none_or(|partial| partial.first > at);
+    answered && between && facts.flows(facts.us(at), u64::MAX)
+}
+
+/// How close each request came to L2.
+fn slacks<'f>(facts: &'f Facts<'_>, until_us: u64) -> impl Iterator<Item = Slack> + 'f {
+    let whole = facts
+        .requests
+        .iter()
+        .map(|request| (request.bytes.clone(), Whole::Yes));
+    let partial = facts
+        .partial
+        .iter()
+        .map(|partial| (partial.bytes.clone(), Whole::No));
+    whole
+        .chain(partial)
+        .filter_map(move |(bytes, is_whole)| slack(facts, bytes, is_whole, until_us))
+}
+
+/// Whether some request may have come so slowly that L2 ended the connection
+/// before `at`.
+pub(crate) fn may_be_slow(facts: &Facts<'_>, at: Moment) -> bool {
+    let tolerance = &facts.config.tolerance;
+    let jitter = ms(tolerance.early_ms + 2 * tolerance.network_ms) as i64;
+    slacks(facts, facts.us(at)).any(|slack| slack.least_us <= jitter)
+}
+
+/// L2 as a reason: some request came so slowly, or stopped.
+pub(crate) fn may_read_out(
+    facts: &Facts<'_>,
+    reason: Reason,
+    closed: Moment,
+) -> Result<(), Impossible> {
+    let until = facts.over().map_or(facts.us(closed), |over| facts.us(over));
+    // What a stall moves when is not known, in either direction (L7 pauses reading).
+    if held(facts, Direction::ToServer) || held(facts, Direction::ToClient) {
+        let long = until + ms(facts.config.tolerance.early_ms) >= ms(facts.config.timeouts.read_ms);
+        return if long {
+            Ok(())
+        } else {
+            Err((Rule::L2, "the read limit".into()))
+        };
+    }
+    let tolerance = &facts.config.tolerance;
+    let jitter = ms(tolerance.early_ms + 2 * tolerance.network_ms) as i64;
+    let late = ms(tolerance.late_ms + 2 * tolerance.network_ms);
+    let read = ms(facts.config.timeouts.read_ms);
+    let mut needed = format!(
+        "a request that came more slowly than L2 allows ({} ms)",
+        facts.config.timeouts.read_ms
+    );
+    for slack in slacks(facts, until).filter(|slack| slack.least_us <= jitter) {
+        // A header has its time in all; which of the two names its end has is open.
+        let since = until.saturating_sub(slack.moved_us);
+        let fits = match (slack.part, reason) {
+            (Part::Header, _) => true,
+            (Part::Body, Reason::ReadTimeout) => since + late >= read,
+            (Part::Body, _) => since <= read + late,
+        };
+        if fits {
+            return Ok(());
+        }
+        needed = format!(
+            "the other name, for the last byte had come {} ms before",
+            since / 1000
+        );
+    }
+    Err((Rule::L2, needed))
+}
+
+/// L2: a request that came too slowly ends the connection.
+fn check_read(facts: &Facts<'_>, found: &mut Found<'_>) {
+    if !facts.never_pauses() {
+        return;
+    }
+    let tolerance = &facts.config.tolerance;
+    let late = ms(tolerance.late_ms + 2 * tolerance.network_ms);
+    let ends = facts
+        .stopped_reading()
+        .into_iter()
+        .chain(facts.over())
+        .chain(facts.client_ended)
+        .min();
+    let until = ends.map_or(facts.history.end_us, |moment| facts.us(moment));
+    let error = facts
+        .errors()
+        .find_map(|(moment, request)| request.map(|_| moment));
+    for slack in slacks(facts, until) {
+        let before = error.is_some_and(|moment| facts.us(moment) <= slack.out_us);
+        if slack.least_us < 0 && slack.out_us + late < until && !before {
+            let what = format!(
+                "a request had not come at {} ms, and the connection goes on",
+                slack.out_us / 1000
+            );
+            let allowed = format!("an end by L2 ({} ms)", facts.config.timeouts.read_ms);
+            return found.broken(
+                Rule::L2,
+                what,
+                allowed,
+                [slack.moment].into_iter().chain(ends),
+            );
+        }
+    }
+}
+
+/// Whether that direction ever stalled.
+fn held(facts: &Facts<'_>, direction: Direction) -> bool {
+    facts.stalls.iter().any(|stall| stall.0 == direction)
+}
+
+/// L3 as a reason: the client took nothing, or little, for so long.
+pub(crate) fn may_write_out(facts: &Facts<'_>, closed: Moment) -> Result<(), Impossible> {
+    let write = ms(facts.config.timeouts.write_ms);
+    let until = facts.over().map_or(facts.us(closed), |over| facts.us(over))
+        + ms(facts.config.tolerance.early_ms);
+    let stalls = facts
+        .stalls
+        .iter()
+        .filter(|stall| stall.0 == Direction::ToClient);
+    let first = stalls.map(|stall| facts.us(stall.1)).min();
+    match first {
+        Some(first) if until >= first.saturating_add(write) => Ok(()),
+        None if facts.config.tolerance.network_ms * 1000 >= write => Ok(()),
+        _ => Err((
+            Rule::L3,
+            format!("a client that takes nothing for {} ms", write / 1000),
+        )),
+    }
+}
+
+/// L3: a client that takes nothing ends, six limits after the last of it.
+fn check_write(facts: &Facts<'_>, found: &mut Found<'_>) {
+    let stalls = facts
+        .stalls
+        .iter()
+        .filter(|stall| stall.0 == Direction::ToClient && stall.2.is_none());
+    let Some(stalled) = stalls.map(|stall| stall.1).min() else {
+        return;
+    };
+    let (mut owed, mut last) = (0, stalled);
+    for run in &facts.runs {
+        let unanswered = run
+            .request
+            .is_some_and(|request| facts.requests[request].answer.is_none());
+        if let (Some((moment, RunEnd::Whole { bytes })), true) = (run.ended, unanswered)
+            && owed <= facts.config.transport_buffer_bytes
+        {
+            owed += bytes;
+            last = last.max(moment);
+        }
+    }
+    let limit = ms(6 * facts.config.timeouts.write_ms
+        + facts.config.timeouts.linger_ms
+        + facts.config.tolerance.late_ms);
+    let until = facts.us(last).saturating_add(limit);
+    let closed = facts
+        .closed
+        .map_or(facts.history.end_us, |closed| facts.us(closed));
+    if owed > facts.config.transport_buffer_bytes && closed > until {
+        let what = format!(
+            "the client took nothing of {owed} bytes from {} ms on",
+            facts.us(last) / 1000
+        );
+        let allowed = format!("an end by {} ms (L3)", until / 1000);
+        found.broken(
+            Rule::L3,
+            what,
+            allowed,
+            [stalled, last].into_iter().chain(facts.closed),
+        );
+    }
+}

@@ -1,0 +1,173 @@
+//! What a connection's turn finds waiting, and in which order it takes it
+//! (PROTOCOL L7, L13, D6).
+
+mod wire_client;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use asyncserver::server::*;
+use asyncserver::wire::TaskCode;
+use tokio::sync::Notify;
+use tokio::time::advance;
+use tokio_util::sync::CancellationToken;
+use wire_client::*;
+
+const MINUTE: Duration = Duration::from_secs(60);
+
+fn server(set: impl FnOnce(&mut Limits)) -> Server {
+    let mut limits = Limits::default();
+    set(&mut limits);
+    with_echo_and_sleep(Server::builder().limits(limits)).build()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_was_held_up_does_not_blame_its_client_for_reading_late() {
+    for cut in [3, 9] {
+        let mut client = WireClient::connect(&server(|_| ()));
+        let bytes = request(ECHO, 1, b"message");
+        client.send(&bytes[..cut]).await;
+        settle().await;
+        // The bytes are there before the time is over, and nobody looks at them until then.
+        assert!(client.try_send(&bytes[cut..]));
+        advance(MINUTE).await;
+        client.expect(ok(1, "message")).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_was_held_up_does_not_blame_its_client_for_writing_late() {
+    let server = server(|_| ());
+    let mut client = WireClient::connect_with(&server, 600, ConnectionOptions::default());
+    client.ask(ECHO, 1, &[7; 1000]).await;
+    settle().await;
+    let mut some = [0; 600];
+    tokio::io::AsyncReadExt::read_exact(&mut client.stream, &mut some)
+        .await
+        .unwrap();
+    // There is room for all of it before the time is over.
+    advance(MINUTE).await;
+    let rest = client.rest().await;
+    assert_eq!(some.len() + rest.len(), 5 + 1000 + 4 + 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_has_finished_when_the_deadline_comes_is_still_sent() {
+    let may_end = Arc::new(Notify::new());
+    let waits = may_end.clone();
+    let server = server(|_| ());
+    let tested = Registration::task(move |_, _| {
+        let waits = waits.clone();
+        async move {
+            waits.notified().await;
+            Ok("just in time")
+        }
+    });
+    server.register(TaskCode(3), "waits", tested).unwrap();
+    let mut client = WireClient::connect(&server);
+    client.ask(3, 1, b"").await;
+    settle().await;
+    server.disconnect(MINUTE);
+    settle().await;
+    may_end.notify_one();
+    // It ends, and is in the ledger, in the turn in which the deadline has come.
+    tokio::task::yield_now().await;
+    advance(MINUTE).await;
+    client.expect(ok(1, "just in time")).await;
+    assert_eq!(client.end().await.counts.ok, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_flood_of_keep_alives_is_bounded_by_what_the_client_takes() {
+    let server = server(|limits| limits.unsent_limit_bytes = 1000);
+    let mut client = WireClient::connect_with(&server, 1000, ConnectionOptions::default());
+    let mut sent = 0;
+    let flood = async {
+        loop {
+            client.send(&request(250, sent, b"")).await;
+            sent += 1;
+        }
+    };
+    let _ = tokio::time::timeout(ms(4000), flood).await;
+    // Two pipes, what is unsent, and one buffer of the server's.
+    assert!(sent < 15_000, "{sent} were taken");
+    for _ in 0..sent - 1 {
+        assert!(client.answer().await.is_some());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_flood_of_cancels_is_taken() {
+    let server = server(|limits| limits.unsent_limit_bytes = 100);
+    let mut client = WireClient::connect(&server);
+    client.ask(SLEEP, 1, &[0; 100]).await;
+    let cancels: Vec<_> = (2..2000)
+        .map(|id| request(251, id, b"no such task"))
+        .collect();
+    client.send(&cancels.concat()).await;
+    client.expect(ok(1, "slept")).await;
+    let report = client.finish().await;
+    assert_eq!(
+        (report.counts.accepted, report.counts.cancels),
+        (1999, 1998)
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn l7_of_the_server_forgets_what_a_closed_connection_had_unsent() {
+    let server = server(|limits| limits.server_unsent_limit_bytes = 500);
+    let mut full = WireClient::connect_with(&server, 64, ConnectionOptions::default());
+    let mut other = WireClient::connect(&server);
+    full.ask(ECHO, 1, &[1; 600]).await;
+    settle().await;
+    other.ask(ECHO, 1, b"later").await;
+    other.expect_silence(ms(100)).await;
+    server.clients()[0].close();
+    other.expect(ok(1, "later")).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn d6_a_context_that_has_ended_before_is_a_disconnect_at_once() {
+    let context = CancellationToken::new();
+    context.cancel();
+    let options = ConnectionOptions::default().context(context);
+    let client = WireClient::connect_with(&server(|_| ()), 100, options);
+    let report = client.end().await;
+    assert_eq!(report.reason, EndReason::GracefulDisconnect);
+    assert_eq!(report.lasted, Duration::ZERO);
+}
+
+#[tokio::test(start_paused = true)]
+async fn d6_a_context_ends_its_own_connection_only() {
+    let server = server(|_| ());
+    let context = CancellationToken::new();
+    let options = ConnectionOptions::default().context(context.clone());
+    let one = WireClient::connect_with(&server, 100, options);
+    let mut other = WireClient::connect(&server);
+    settle().await;
+    context.cancel();
+    one.end().await;
+    other.ask(ECHO, 1, b"x").await;
+    other.expect(ok(1, "x")).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_thousand_tasks_at_once_are_each_answered_once() {
+    let server = server(|_| ());
+    let mut client = WireClient::connect(&server);
+    let requests: Vec<_> = (0..1024)
+        .map(|id| request(SLEEP, id, &vec![0; (id as usize * 7) % 50]))
+        .collect();
+    client.send(&requests.concat()).await;
+    let mut answered: Vec<_> = Vec::new();
+    for _ in 0..1024 {
+        match client.answer().await {
+            Some(Answer::Ok(id, _)) => answered.push(id),
+            other => panic!("{other:?}"),
+        }
+    }
+    answered.sort_unstable();
+    assert!(answered.into_iter().eq(0..1024));
+    client.expect_silence(ms(1000)).await;
+    assert_eq!(server.task_count(), 0);
+}
