@@ -95,6 +95,6 @@ pub use reach::{Reach, Reached, reached};
 pub use report::{Interrupted, Reason, Report, State};
 pub use request::{Ask, Blocks, Request};
 pub use tasks::{
-    Does, Natural, OnCancel, Runs, TaskSpec, demo_tasks, is_pattern, natural, pattern,
+    Does, Natural, OnCancel, Reads, Runs, TaskSpec, demo_tasks, is_pattern, natural, pattern,
     scripted_tasks,
 };

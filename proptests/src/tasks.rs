@@ -30,6 +30,9 @@ pub struct TaskSpec {
     /// A registration's own limit of tasks in flight (N9).
     #[serde(default)]
     pub max_in_flight: Option<usize>,
+    /// How the task function of a scripted task takes its message.
+    #[serde(default)]
+    pub reads: Reads,
 }
 
 const fn begin_after() -> usize {
@@ -49,6 +52,7 @@ impl TaskSpec {
             message_limit_bytes: None,
             begin_after_bytes: begin_after(),
             max_in_flight: None,
+            reads: Reads::Whole,
         }
     }
 
@@ -88,6 +92,21 @@ pub enum Runs {
     Blocking,
 }
 
+/// How the task function of a scripted task takes its message.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reads {
+    /// It is given the whole message.
+    #[default]
+    Whole,
+    /// It returns its run function at once, and leaves the message (T2).
+    Nothing,
+    /// It asks for one byte, and panics (T9).
+    Panics,
+    /// It asks for one byte, and then neither for more nor returns (L14).
+    Dawdles,
+}
+
 /// What a task does (section 11).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -125,8 +144,11 @@ pub enum Does {
     Scripted,
 }
 
-/// The codes of section 11, and scripted tasks under three more: 20 (Drop),
-/// 21 (Cooperate, 300 ms) and 22 (blocking, a grace of 300 ms).
+/// The codes of section 11, and scripted tasks under more: 20 (Drop), 21
+/// (Cooperate, 300 ms), 22 (blocking, a grace of 300 ms), and 23, 24 and 25,
+/// whose task functions [leave](Reads::Nothing) their message, [panic](Reads::Panics)
+/// and [dawdle](Reads::Dawdles); 26 begins its response with the first byte, and
+/// two of it may be in flight.
 #[must_use]
 pub fn scripted_tasks() -> Vec<TaskSpec> {
     let cooperate = OnCancel::Cooperate { grace_ms: 300 };
@@ -140,6 +162,21 @@ pub fn scripted_tasks() -> Vec<TaskSpec> {
         on_cancel: cooperate,
         runs: Runs::Blocking,
         ..TaskSpec::new(22, Does::Scripted)
+    });
+    for (code, reads) in [
+        (23, Reads::Nothing),
+        (24, Reads::Panics),
+        (25, Reads::Dawdles),
+    ] {
+        tasks.push(TaskSpec {
+            reads,
+            ..TaskSpec::new(code, Does::Scripted)
+        });
+    }
+    tasks.push(TaskSpec {
+        begin_after_bytes: 1,
+        max_in_flight: Some(2),
+        ..TaskSpec::new(26, Does::Scripted)
     });
     tasks
 }
