@@ -76,11 +76,11 @@ mod world;
 
 pub use clock::{SimClock, WallJump};
 pub use executor::{Interleaving, SeededExecutor, TaskPanic};
-pub use faults::{Fault, FaultAtByte, LinkFaults};
+pub use faults::{Door, Fault, FaultAtByte, LinkFaults};
 pub use host::{BuildServer, Crash, Host, ServerHost};
 pub use link::{End, LinkHandle, LinkPlan, LinkStream, LinkUsage, link};
 pub use net::{
-    Door, Network, NetworkUsage, PlanLinks, Route, SimConnector, SimListener, TurmoilConnector,
+    Network, NetworkUsage, PlanLinks, Route, SimConnector, SimListener, TurmoilConnector,
     TurmoilListener, TurmoilNetwork,
 };
 pub use rng::{Rng, Seed};

@@ -5,16 +5,19 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use crate::faults::{Fault, LinkFaults};
+use crate::faults::{Consequence, LinkFaults, Struck};
 use crate::rng::Rng;
 
 /// One direction, from its writer to its reader.
 #[derive(Debug)]
 pub(crate) struct Pipe {
-    faults: LinkFaults,
+    /// How it behaves by itself.
+    pub(crate) faults: LinkFaults,
+    /// What faults that struck it left behind.
+    pub(crate) struck: Struck,
     rng: Rng,
     /// How many of `faults.at_bytes` have struck.
-    struck: usize,
+    strikes: usize,
     /// Bytes that the writer has written, swallowed ones too.
     written: u64,
     read: u64,
@@ -22,15 +25,11 @@ pub(crate) struct Pipe {
     buffered_bytes: usize,
     /// Nothing written later arrives before this.
     last_due: Duration,
-    stalled_until: Duration,
     hold: Hold,
     /// A slow reader takes nothing before this.
     read_not_before: Duration,
     flow: Flow,
     reader: Reader,
-    corrupt_next: u8,
-    flush: Coming,
-    shutdown: Coming,
 }
 
 /// Bytes of one write.
@@ -74,13 +73,6 @@ enum Reader {
     Gone,
 }
 
-/// How the next flush, or shutdown, ends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Coming {
-    Success,
-    Failure,
-}
-
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Written {
     Taken {
@@ -111,32 +103,22 @@ pub(crate) enum ResetBy {
     Packet,
 }
 
-/// What a fault does to the whole connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Consequence {
-    None,
-    ResetAt(Duration),
-}
-
 impl Pipe {
     pub(crate) fn new(faults: LinkFaults, rng: Rng) -> Self {
         Self {
             faults,
+            struck: Struck::default(),
             rng,
-            struck: 0,
+            strikes: 0,
             written: 0,
             read: 0,
             on_their_way: VecDeque::new(),
             buffered_bytes: 0,
             last_due: Duration::ZERO,
-            stalled_until: Duration::ZERO,
             hold: Hold::Released,
             read_not_before: Duration::ZERO,
             flow: Flow::Open,
             reader: Reader::There,
-            corrupt_next: 0,
-            flush: Coming::Success,
-            shutdown: Coming::Success,
         }
     }
 
@@ -157,9 +139,7 @@ impl Pipe {
     }
 
     pub(crate) fn wakes_for_nothing(&mut self) -> bool {
-        // Nothing is drawn where nothing is wanted: a calm link costs nothing.
-        self.faults.spurious_wake_permille > 0
-            && self.rng.chance(self.faults.spurious_wake_permille)
+        self.faults.wakes_for_nothing(&mut self.rng)
     }
 
     // The writer's side.
@@ -199,21 +179,13 @@ impl Pipe {
     }
 
     fn room_for(&mut self, bytes: usize) -> usize {
-        let limit = usize::try_from(self.faults.buffer_bytes.max(1)).unwrap_or(usize::MAX);
-        let mut room = bytes.min(limit.saturating_sub(self.buffered_bytes));
-        if let Some(strike) = self.faults.at_bytes.get(self.struck) {
+        let room = self.faults.buffer_limit();
+        let mut room = bytes.min(room.saturating_sub(self.buffered_bytes));
+        if let Some(strike) = self.faults.at_bytes.get(self.strikes) {
             let before = strike.byte.saturating_sub(self.written);
             room = room.min(usize::try_from(before).unwrap_or(usize::MAX));
         }
-        match self.faults.write_at_most_bytes {
-            Some(most) if room > 1 => room.min(self.random_size(most)),
-            _ => room,
-        }
-    }
-
-    fn random_size(&mut self, most: u32) -> usize {
-        let size = self.rng.between(1, u64::from(most.max(1)));
-        usize::try_from(size).unwrap_or(usize::MAX)
+        self.faults.write_size(&mut self.rng, room)
     }
 
     fn carry(&mut self, now: Duration, bytes: &[u8]) {
@@ -226,17 +198,8 @@ impl Pipe {
             return;
         }
         let mut bytes = bytes.to_vec();
-        if let Some(first) = bytes.first_mut() {
-            *first ^= std::mem::take(&mut self.corrupt_next);
-        }
-        let mut due = now + self.latency();
-        if self.faults.jitter_ms > 0 {
-            due += self.rng.up_to_ms(self.faults.jitter_ms);
-        }
-        due = due.max(self.last_due);
-        if let Some(rate) = self.faults.bytes_per_second {
-            due += time_of(bytes.len(), rate);
-        }
+        self.struck.alter(&mut bytes);
+        let due = (self.faults).due(&mut self.rng, now, self.last_due, bytes.len());
         self.last_due = due;
         self.on_their_way.push_back(Parcel {
             due,
@@ -247,11 +210,11 @@ impl Pipe {
 
     /// Faults whose byte has come, in their order.
     fn strike_at_this_byte(&mut self, now: Duration) -> Consequence {
-        while let Some(strike) = self.faults.at_bytes.get(self.struck).copied() {
+        while let Some(strike) = self.faults.at_bytes.get(self.strikes).copied() {
             if strike.byte > self.written {
                 break;
             }
-            self.struck += 1;
+            self.strikes += 1;
             let arrived = now.max(self.last_due);
             if let Consequence::ResetAt(_) = self.strike(strike.fault, now) {
                 return Consequence::ResetAt(arrived);
@@ -267,12 +230,17 @@ impl Pipe {
         }
     }
 
-    pub(crate) fn take_flush_failure(&mut self) -> bool {
-        std::mem::replace(&mut self.flush, Coming::Success) == Coming::Failure
+    /// The reader hears the end; the writer notices nothing.
+    pub(crate) fn truncate(&mut self, now: Duration) {
+        if self.flow == Flow::Open {
+            let due = self.last_due.max(now + self.latency());
+            self.flow = Flow::Truncated { due };
+        }
     }
 
-    pub(crate) fn take_shutdown_failure(&mut self) -> bool {
-        std::mem::replace(&mut self.shutdown, Coming::Success) == Coming::Failure
+    /// From now on nobody hears anything.
+    pub(crate) const fn fall_silent(&mut self) {
+        self.flow = Flow::Silent;
     }
 
     // The reader's side.
@@ -281,7 +249,7 @@ impl Pipe {
         if self.flow == Flow::Silent || self.hold == Hold::Held {
             return Read::Nothing(None);
         }
-        let earliest = self.stalled_until.max(self.read_not_before);
+        let earliest = self.struck.readable_from().max(self.read_not_before);
         if earliest > now {
             return Read::Nothing(Some(earliest));
         }
@@ -290,15 +258,10 @@ impl Pipe {
             Some(_) => {}
             None => return self.read_end(now),
         }
-        let mut most = room;
-        if let Some(limit) = self.faults.read_at_most_bytes
-            && room > 0
-        {
-            most = room.min(self.random_size(limit));
-        }
+        let most = self.faults.read_size(&mut self.rng, room);
         let bytes = self.take(now, most, &mut into);
-        if let Some(rate) = self.faults.read_bytes_per_second {
-            self.read_not_before = now + time_of(bytes, rate);
+        if let Some(at) = self.faults.reads_again_at(now, bytes) {
+            self.read_not_before = at;
         }
         Read::Bytes(bytes)
     }
@@ -353,33 +316,6 @@ impl Pipe {
 
     // What happens to it.
 
-    pub(crate) fn strike(&mut self, fault: Fault, now: Duration) -> Consequence {
-        match fault {
-            Fault::Reset => return Consequence::ResetAt(now),
-            Fault::HalfClose => self.finish(now),
-            Fault::Truncate => {
-                if self.flow == Flow::Open {
-                    let due = self.last_due.max(now + self.latency());
-                    self.flow = Flow::Truncated { due };
-                }
-            }
-            Fault::SilentDeath => self.flow = Flow::Silent,
-            Fault::Corrupt { xor } => self.corrupt_next = xor,
-            Fault::Stall { ms } => {
-                let until = now + Duration::from_millis(u64::from(ms));
-                self.stalled_until = self.stalled_until.max(until);
-            }
-            Fault::SlowReader { bytes_per_second } => {
-                self.faults.read_bytes_per_second = Some(bytes_per_second);
-            }
-            Fault::FlushFails => self.flush = Coming::Failure,
-            Fault::ShutdownFails => self.shutdown = Coming::Failure,
-            // The link wakes both ends after any fault.
-            Fault::SpuriousWake => {}
-        }
-        Consequence::None
-    }
-
     pub(crate) const fn set_hold(&mut self, hold: Hold) {
         self.hold = hold;
     }
@@ -396,159 +332,11 @@ impl Pipe {
     /// From now on it behaves as it should; what has been lost stays lost.
     pub(crate) fn calm(&mut self, now: Duration) {
         self.faults = LinkFaults::default();
-        self.struck = 0;
-        self.stalled_until = now;
+        self.struck = Struck::default();
+        self.strikes = 0;
         self.read_not_before = now;
-        self.corrupt_next = 0;
-        self.flush = Coming::Success;
-        self.shutdown = Coming::Success;
     }
-}
-
-fn time_of(bytes: usize, per_second: u32) -> Duration {
-    let nanos = bytes as u64 * 1_000_000_000 / u64::from(per_second.max(1));
-    Duration::from_nanos(nanos)
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::faults::FaultAtByte;
-    use crate::rng::Seed;
-
-    const fn ms(ms: u64) -> Duration {
-        Duration::from_millis(ms)
-    }
-
-    fn pipe(faults: LinkFaults) -> Pipe {
-        Pipe::new(faults, Seed(1).stream())
-    }
-
-    fn read(pipe: &mut Pipe, now: Duration) -> (Read, Vec<u8>) {
-        let mut bytes = Vec::new();
-        let read = pipe.read(now, 1 << 20, |piece| bytes.extend_from_slice(piece));
-        (read, bytes)
-    }
-
-    #[test]
-    fn bytes_arrive_after_the_latency_and_not_before() {
-        let mut pipe = pipe(LinkFaults {
-            latency_ms: 10,
-            ..LinkFaults::default()
-        });
-        pipe.write(ms(1), b"abc");
-        assert_eq!(read(&mut pipe, ms(10)).0, Read::Nothing(Some(ms(11))));
-        assert_eq!(read(&mut pipe, ms(11)).1, b"abc");
-        assert_eq!(read(&mut pipe, ms(11)).0, Read::Nothing(None));
-    }
-
-    #[test]
-    fn bytes_never_overtake_each_other_whatever_the_jitter() {
-        let mut pipe = pipe(LinkFaults {
-            latency_ms: 1,
-            jitter_ms: 50,
-            ..LinkFaults::default()
-        });
-        for byte in 0..100_u8 {
-            pipe.write(ms(u64::from(byte)), &[byte]);
-        }
-        let mut seen = Vec::new();
-        for now in 0..300 {
-            seen.extend(read(&mut pipe, ms(now)).1);
-        }
-        assert_eq!(seen, (0..100).collect::<Vec<u8>>());
-    }
-
-    #[test]
-    fn a_full_buffer_takes_nothing_until_the_reader_has_read() {
-        let mut pipe = pipe(LinkFaults {
-            buffer_bytes: 4,
-            ..LinkFaults::default()
-        });
-        let four = Written::Taken {
-            bytes: 4,
-            reset: None,
-        };
-        assert_eq!(pipe.write(ms(0), b"abcdef"), four);
-        assert_eq!(pipe.write(ms(0), b"ef"), Written::Full);
-        assert_eq!(read(&mut pipe, ms(0)).1, b"abcd");
-        assert!(matches!(
-            pipe.write(ms(0), b"ef"),
-            Written::Taken { bytes: 2, .. }
-        ));
-    }
-
-    #[test]
-    fn bandwidth_spreads_bytes_over_time() {
-        let mut pipe = pipe(LinkFaults {
-            bytes_per_second: Some(1000),
-            ..LinkFaults::default()
-        });
-        pipe.write(ms(0), &[0; 100]);
-        pipe.write(ms(0), &[0; 100]);
-        assert_eq!(read(&mut pipe, ms(99)).0, Read::Nothing(Some(ms(100))));
-        assert_eq!(read(&mut pipe, ms(100)).0, Read::Bytes(100));
-        assert_eq!(read(&mut pipe, ms(100)).0, Read::Nothing(Some(ms(200))));
-    }
-
-    #[test]
-    fn a_fault_at_a_byte_strikes_exactly_there() {
-        for byte in 0..6 {
-            let fault = Fault::Corrupt { xor: 0xff };
-            let mut pipe = pipe(LinkFaults {
-                at_bytes: vec![FaultAtByte { byte, fault }],
-                ..LinkFaults::default()
-            });
-            let mut rest: &[u8] = b"abcdef";
-            while !rest.is_empty() {
-                let Written::Taken { bytes, .. } = pipe.write(ms(0), rest) else {
-                    panic!("there is room")
-                };
-                rest = &rest[bytes..];
-            }
-            let mut expected = b"abcdef".to_vec();
-            expected[usize::try_from(byte).unwrap()] ^= 0xff;
-            assert_eq!(read(&mut pipe, ms(0)).1, expected);
-        }
-    }
-
-    #[test]
-    fn truncation_ends_the_stream_for_the_reader_alone() {
-        let mut pipe = pipe(LinkFaults::default());
-        pipe.write(ms(0), b"ab");
-        pipe.strike(Fault::Truncate, ms(0));
-        assert!(matches!(
-            pipe.write(ms(0), b"cd"),
-            Written::Taken { bytes: 2, .. }
-        ));
-        assert_eq!(read(&mut pipe, ms(0)).1, b"ab");
-        assert_eq!(read(&mut pipe, ms(0)).0, Read::EndOfStream);
-    }
-
-    #[test]
-    fn silent_death_swallows_until_the_buffer_is_full() {
-        let mut pipe = pipe(LinkFaults {
-            buffer_bytes: 4,
-            ..LinkFaults::default()
-        });
-        pipe.strike(Fault::SilentDeath, ms(0));
-        assert!(matches!(
-            pipe.write(ms(0), b"abcdef"),
-            Written::Taken { bytes: 4, .. }
-        ));
-        assert_eq!(pipe.write(ms(0), b"ef"), Written::Full);
-        assert_eq!(read(&mut pipe, ms(99)).0, Read::Nothing(None));
-    }
-
-    #[test]
-    fn a_cut_holds_everything_back_and_loses_nothing() {
-        let mut pipe = pipe(LinkFaults::default());
-        pipe.set_hold(Hold::Held);
-        pipe.write(ms(0), b"ab");
-        pipe.finish(ms(0));
-        assert_eq!(read(&mut pipe, ms(9)).0, Read::Nothing(None));
-        pipe.set_hold(Hold::Released);
-        assert_eq!(read(&mut pipe, ms(9)).1, b"ab");
-        assert_eq!(read(&mut pipe, ms(9)).0, Read::EndOfStream);
-    }
-}
+mod tests;

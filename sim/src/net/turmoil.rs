@@ -20,7 +20,8 @@ use asyncserver::runtime::{Address, Endpoints, Listener};
 use tokio::sync::oneshot;
 use turmoil::net::{TcpListener, TcpStream};
 
-use super::{Network, Passing, PlanLinks, Port};
+use super::connect::Passing;
+use super::{Network, PlanLinks};
 use crate::link::{End, LinkHandle, LinkPlan, LinkStream};
 use crate::rng::{Fnv, Seed};
 use crate::time::Probe;
@@ -94,9 +95,8 @@ impl TurmoilNetwork {
     pub async fn listen(&self, host: &str) -> io::Result<TurmoilListener> {
         let listener = TcpListener::bind((std::net::Ipv4Addr::UNSPECIFIED, PORT)).await?;
         self.network.change(|state| {
-            state.next_port += 1;
-            let port = Port::new(state.next_port);
-            state.ports.insert(host.to_owned(), port);
+            state.faults.listens(host);
+            state.ports.open(host);
         });
         Ok(TurmoilListener {
             network: self.clone(),
@@ -162,9 +162,9 @@ impl TurmoilNetwork {
         let (stream, handle) = wrapped.spawn();
         let servers_half = self.locked().remove(&local);
         self.network.change(|state| {
-            let number = state.add_link(route, handle);
+            let number = state.links.add(route, handle);
             if let Some(half) = servers_half {
-                state.add_half(number, half);
+                state.links.add_half(number, half);
             }
         });
         Ok(stream)
@@ -178,7 +178,7 @@ impl TurmoilNetwork {
         let seed = self.seed.child("accepted", hash.value());
         let mut plan = LinkPlan::default();
         let mut rng = seed.child("plan", 0).stream();
-        if self.network.is_stormy() {
+        if self.network.locked().faults.are_planned() {
             plan.to_server.read_at_most_bytes = u32::try_from(rng.size(4096)).ok();
             plan.to_client.write_at_most_bytes = u32::try_from(rng.size(4096)).ok();
         }
@@ -221,11 +221,8 @@ impl Listener for TurmoilListener {
     async fn accept(&mut self) -> io::Result<(LinkStream, Endpoints)> {
         let host = &self.host;
         let failure = self.network.network.until(|state| {
-            let port = state.ports.get_mut(host).filter(|port| port.failures > 0);
-            port.map_or(Poll::Pending, |port| {
-                port.failures -= 1;
-                Poll::Ready(io::Error::other("no file descriptor is left"))
-            })
+            let error = state.faults.accept_error(host);
+            error.map_or(Poll::Pending, Poll::Ready)
         });
         let mut failure = pin!(failure);
         let mut accepting = pin!(self.listener.accept());
