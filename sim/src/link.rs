@@ -142,6 +142,24 @@ struct EndState {
     writer: Option<Waker>,
     /// Polls in a row that were put off for nothing.
     put_off: u8,
+    reset_error: ResetError,
+}
+
+/// Whether the end has been given the error of a reset.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum ResetError {
+    #[default]
+    Owed,
+    Given,
+}
+
+/// What an end finds of a connection that has been reset.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum AfterReset {
+    /// The error.
+    Error,
+    /// Reads find the end of the stream, and writes a broken pipe.
+    Ended,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -172,6 +190,22 @@ impl State {
         self.reset
             .filter(|reset| reset.by == ResetBy::Fault || !held_back())
             .map(|reset| reset.at)
+    }
+
+    /// What an operation of `end` finds, if the connection has been reset. As on
+    /// Linux, who asks first gets the error, and nobody does whose peer had
+    /// ended its direction before: see `tests/conformance`.
+    fn after_reset(&mut self, end: End, now: Duration) -> Option<AfterReset> {
+        if !self.is_reset(now) {
+            return None;
+        }
+        let reset = self.reset?;
+        let peer_had_ended = self.pipes[end.other().index()].had_ended(reset.at);
+        let error = &mut self.ends[end.index()].reset_error;
+        if peer_had_ended || std::mem::replace(error, ResetError::Given) == ResetError::Given {
+            return Some(AfterReset::Ended);
+        }
+        Some(AfterReset::Error)
     }
 
     /// Whether the connection has been reset; what was on its way is lost then.

@@ -160,7 +160,8 @@ impl Pipe {
             return Written::Closed;
         }
         let taken = self.room_for(bytes.len());
-        if taken == 0 && !bytes.is_empty() {
+        // Not even nothing is taken by a full buffer, as by a kernel's.
+        if taken == 0 && (!bytes.is_empty() || self.buffered_bytes >= self.faults.buffer_limit()) {
             return match reset {
                 // The buffer is full, yet the fault is to be told.
                 Some(_) => Written::Taken { bytes: 0, reset },
@@ -274,6 +275,14 @@ impl Pipe {
             }
             Flow::Open | Flow::Silent => Read::Nothing(None),
         }
+    }
+
+    /// Whether the end of the stream had come to the reader by `at`, read or not.
+    pub(crate) fn had_ended(&self, at: Duration) -> bool {
+        let may_arrive = self.hold == Hold::Released && self.struck.readable_from() <= at;
+        let arrived =
+            matches!(self.flow, Flow::Finished { due } | Flow::Truncated { due } if due <= at);
+        arrived && may_arrive
     }
 
     fn take(&mut self, now: Duration, most: usize, into: &mut impl FnMut(&[u8])) -> usize {

@@ -365,35 +365,38 @@ async fn a_stall_stops_one_direction_alone() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_reset_fails_reads_and_writes_that_wait_at_both_ends_at_once() {
+async fn a_reset_ends_reads_and_writes_that_wait_at_both_ends_at_once() {
     let mut plan = LinkPlan::default();
     plan.to_server.buffer_bytes = 4;
     plan.to_client.buffer_bytes = 4;
     let (client, server, handle) = simulated(plan);
-    let waiting: Vec<_> = [client, server]
-        .into_iter()
-        .map(|stream| {
-            let (mut read, mut write) = tokio::io::split(stream);
-            tokio::spawn(async move {
-                // Both ends fill what lies before the other, then both wait.
-                let wrote = write.write_all(&[0; 100]).await;
-                let read = read.read_exact(&mut [0; 1000]).await;
-                (
-                    wrote.unwrap_err().kind(),
-                    read.unwrap_err().kind(),
-                    Instant::now(),
-                )
-            })
-        })
-        .collect();
     let start = Instant::now();
-    sleep(ms(50)).await;
+    let mut ends = Vec::new();
+    for stream in [client, server] {
+        let (mut read, mut write) = tokio::io::split(stream);
+        // Both ends fill what lies before the other; one reads, of neither it is all.
+        let writing = tokio::spawn(async move { write.write_all(&[0; 100]).await });
+        let reading = tokio::spawn(async move {
+            sleep(ms(20)).await;
+            read.read_exact(&mut [0; 1000]).await.map(drop)
+        });
+        ends.push((reading, writing));
+    }
+    sleep(ms(10)).await;
+    handle.strike(End::Client, Fault::Stall { ms: 1000 });
+    handle.strike(End::Server, Fault::Stall { ms: 1000 });
+    sleep(ms(40)).await;
     handle.strike(End::Client, Fault::Reset);
-    for end in waiting {
-        let (wrote, read, at) = end.await.unwrap();
-        assert_eq!(wrote, ErrorKind::ConnectionReset);
-        assert_eq!(read, ErrorKind::ConnectionReset);
-        assert_eq!(at - start, ms(50));
+    for (reading, writing) in ends {
+        let read = reading.await.unwrap().unwrap_err().kind();
+        let wrote = writing.await.unwrap().unwrap_err().kind();
+        // Whoever looks first is given the error.
+        assert!(matches!(
+            (read, wrote),
+            (ErrorKind::ConnectionReset, ErrorKind::BrokenPipe)
+                | (ErrorKind::UnexpectedEof, ErrorKind::ConnectionReset)
+        ));
+        assert_eq!(start.elapsed(), ms(50));
     }
 }
 

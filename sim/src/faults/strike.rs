@@ -55,9 +55,10 @@ impl FaultAtByte {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum Fault {
-    /// The connection is reset, both directions of it: whatever waits fails at
-    /// once, and what was on its way is lost. Struck at a byte, it waits until
-    /// the bytes before have arrived.
+    /// The connection is reset, both directions of it: whatever waits goes on at
+    /// once, and what was not read is lost. Each end is given one error, after
+    /// which reads find the end of the stream, and writes a broken pipe. Struck
+    /// at a byte, it waits until the bytes before have arrived.
     Reset,
     /// The writer's end is closed as if it had closed it itself: the reader
     /// gets what is on its way, then the end of the stream; writes fail.

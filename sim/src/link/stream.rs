@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::attempt::{Attempt, Timer, earlier, poll_attempts};
-use super::{End, Link, Presence, State};
+use super::{AfterReset, End, Link, Presence, State};
 use crate::pipe::{Pipe, Read, ResetBy, Written};
 use crate::time::Going;
 
@@ -70,8 +70,12 @@ impl LinkStream {
     fn try_read(&self, now: Duration, cx: &Context<'_>, buf: &mut ReadBuf<'_>) -> Attempt<()> {
         let writer = self.end.other();
         let mut state = self.link.locked();
-        if state.is_reset(now) {
-            return Attempt::Done(Err(io::ErrorKind::ConnectionReset.into()));
+        match state.after_reset(self.end, now) {
+            None => {}
+            Some(AfterReset::Error) => {
+                return Attempt::Done(Err(io::ErrorKind::ConnectionReset.into()));
+            }
+            Some(AfterReset::Ended) => return Attempt::Done(Ok(())),
         }
         if self.is_put_off(&mut state, writer, cx) {
             return Attempt::PutOff;
@@ -93,8 +97,12 @@ impl LinkStream {
 
     fn try_write(&self, now: Duration, cx: &Context<'_>, bytes: &[u8]) -> Attempt<usize> {
         let mut state = self.link.locked();
-        if state.is_reset(now) {
-            return Attempt::Done(Err(io::ErrorKind::ConnectionReset.into()));
+        match state.after_reset(self.end, now) {
+            None => {}
+            Some(AfterReset::Error) => {
+                return Attempt::Done(Err(io::ErrorKind::ConnectionReset.into()));
+            }
+            Some(AfterReset::Ended) => return Attempt::Done(Err(io::ErrorKind::BrokenPipe.into())),
         }
         if self.is_put_off(&mut state, self.end, cx) {
             return Attempt::PutOff;
@@ -200,6 +208,19 @@ impl AsyncWrite for LinkStream {
         polled
     }
 
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let bytes: Vec<u8> = slices.iter().flat_map(|slice| &**slice).copied().collect();
+        self.poll_write(cx, &bytes)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
     fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         let result = self.link.locked().pipes[self.end.index()].struck.flush();
         if let Err(error) = &result {
@@ -210,12 +231,13 @@ impl AsyncWrite for LinkStream {
         Poll::Ready(result)
     }
 
-    /// Ends this end's direction alone. Doing so again changes nothing.
+    /// Ends this end's direction alone. Doing so again changes nothing, nor does
+    /// it after a reset, which is for reads and writes to tell.
     fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         let word = self.end.word();
         let result = self.link.change(|state, now| {
             if state.is_reset(now) {
-                return Err(io::ErrorKind::ConnectionReset.into());
+                return Ok(());
             }
             let pipe = &mut state.pipes[self.end.index()];
             pipe.struck.shutdown()?;
@@ -236,11 +258,15 @@ impl Drop for LinkStream {
         self.link.change(|state, now| {
             state.ends[end].presence = Presence::Dropped;
             let latency = state.pipes[end].latency();
-            if let Some(arrived) = state.pipes[other].reader_left(now) {
+            let lost = state.pipes[other].reader_left(now);
+            if let Some(arrived) = lost {
                 // Unread bytes: the other end must learn that they were lost.
                 state.reset_by(ResetBy::Packet, arrived + latency);
             }
-            state.pipes[end].finish(now);
+            if lost.is_none_or(|arrived| arrived > now) {
+                // What is unread already is answered by a reset in place of the end.
+                state.pipes[end].finish(now);
+            }
             if state.ends[other].presence == Presence::Dropped {
                 state.pipes.iter_mut().for_each(Pipe::lose_everything);
             }
