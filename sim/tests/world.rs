@@ -159,6 +159,87 @@ fn a_wall_clock_jumps_and_time_goes_on() {
 }
 
 #[test]
+fn a_wall_clock_jumps_on_its_host_alone_and_calls_go_on() {
+    World::builder(1)
+        .run(async |world| {
+            let (server, client) = one_server(&world).await;
+            let there = server.host().clock().wall();
+            let pending = client.submit(STAY, "x");
+            world
+                .host("client")
+                .clock()
+                .jump(WallJump::Back(3600 * SECOND));
+            assert_eq!(server.host().clock().wall(), there);
+            server.host().clock().jump(WallJump::Forward(3600 * SECOND));
+            let before = world.probe().elapsed();
+            assert_eq!(pending.await.unwrap(), "x");
+            assert_eq!(world.probe().elapsed() - before, SECOND);
+            end(&world, client, &[server]).await;
+        })
+        .expect_clean();
+}
+
+/// Calls from several clients, without a pause, until told to stop.
+async fn load(client: Client, stop: std::rc::Rc<std::cell::Cell<Load>>) -> usize {
+    let mut answered = 0;
+    while stop.get() == Load::On {
+        let calls = [ECHO, STAY, ECHO].map(|code| client.submit(code, "x"));
+        for call in calls {
+            assert_eq!(call.await.unwrap(), "x");
+            answered += 1;
+        }
+    }
+    answered
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Load {
+    On,
+    Off,
+}
+
+#[test]
+fn servers_rolled_one_after_another_under_load_interrupt_no_call() {
+    for seed in 0..5 {
+        World::builder(seed)
+            .run(async |world| {
+                let names = ["server-1", "server-2"];
+                let servers = names.map(|name| world.server(name, build));
+                let load_is = std::rc::Rc::new(std::cell::Cell::new(Load::On));
+                let clients: Vec<_> = (0..4)
+                    .map(|n| {
+                        let order = [names[n % 2], names[(n + 1) % 2]];
+                        world.client(&format!("client-{n}"), &order).build()
+                    })
+                    .collect();
+                let roll = async {
+                    for _ in 0..2 {
+                        for server in &servers {
+                            tokio::time::sleep(ms(700)).await;
+                            assert!(server.shutdown(5 * SECOND).await.is_clean());
+                            server.restart();
+                        }
+                    }
+                    load_is.set(Load::Off);
+                };
+                let calls = |n: usize| load(clients[n].clone(), std::rc::Rc::clone(&load_is));
+                let (a, b, c, d, ()) = tokio::join!(calls(0), calls(1), calls(2), calls(3), roll);
+                for answered in [a, b, c, d] {
+                    assert!(answered >= 9, "{answered}");
+                }
+                for client in clients {
+                    client.close(Duration::ZERO).await;
+                }
+                for server in &servers {
+                    server.shutdown(SECOND).await;
+                }
+                world.at_rest(Duration::from_secs(10)).await.unwrap();
+            })
+            .expect_clean();
+    }
+}
+
+#[test]
 fn a_livelock_is_named_with_its_task_and_does_not_hang() {
     let run = World::builder(1).poll_limit(1000).run(async |world| {
         world.host("host").executor().spawn_as("spinner", async {

@@ -215,3 +215,34 @@ impl Coming {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use crate::rng::Seed;
+
+    /// The compiler asks here for a fault that was added.
+    const fn number(fault: Fault) -> u8 {
+        match fault {
+            Fault::Reset => 0,
+            Fault::HalfClose => 1,
+            Fault::Truncate => 2,
+            Fault::SilentDeath => 3,
+            Fault::Stall { .. } => 4,
+            Fault::SlowReader { .. } => 5,
+            Fault::FlushFails => 6,
+            Fault::ShutdownFails => 7,
+            Fault::SpuriousWake => 8,
+            Fault::Corrupt { .. } => 9,
+        }
+    }
+
+    #[test]
+    fn every_fault_but_corruption_comes_at_random() {
+        let mut rng = Seed(1).stream();
+        let seen: BTreeSet<_> = (0..500).map(|_| number(Fault::random(&mut rng))).collect();
+        assert_eq!(seen, (0..9).collect());
+    }
+}

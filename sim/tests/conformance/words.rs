@@ -15,9 +15,10 @@ use crate::transports::{Pace, Stream};
 /// More than any transport takes at once.
 pub(crate) const LOTS: usize = 8 << 20;
 
-pub(crate) fn pattern(bytes: usize) -> Vec<u8> {
+/// Bytes of which each tells where it stands.
+pub(crate) fn pattern(from: usize, bytes: usize) -> Vec<u8> {
     let byte = |n: usize| u8::try_from(n % 251).unwrap();
-    (0..bytes).map(byte).collect()
+    (from..from + bytes).map(byte).collect()
 }
 
 impl Pace {
@@ -72,12 +73,12 @@ impl Pace {
     /// Writes until that waits; says how many bytes were taken.
     pub(crate) async fn fill(self, stream: &mut impl Stream) -> usize {
         let mut written = 0;
-        let sent = pattern(LOTS);
         // Piece by piece: turmoil takes whatever it is given as one segment.
-        let piece = |written| &sent[written..written + 4096];
-        while let Ok(taken) = self.outcome(stream.write(piece(written))).await {
+        let mut piece = pattern(0, 4096);
+        while let Ok(taken) = self.outcome(stream.write(&piece)).await {
             written += taken;
-            assert!(written < LOTS - 4096, "nothing holds the writer back");
+            piece = pattern(written, 4096);
+            assert!(written < LOTS, "nothing holds the writer back");
         }
         written
     }
@@ -87,7 +88,7 @@ impl Pace {
         let mut heard = vec![0; bytes];
         let reading = timeout(self.transfer(), stream.read_exact(&mut heard)).await;
         match reading {
-            Ok(Ok(_)) if heard == pattern(bytes) => "all arrives".to_owned(),
+            Ok(Ok(_)) if heard == pattern(0, bytes) => "all arrives".to_owned(),
             Ok(Ok(_)) => "garbled".to_owned(),
             Ok(Err(error)) => format!("{:?}", error.kind()),
             Err(_) => "waits".to_owned(),

@@ -33,7 +33,7 @@ pub(crate) async fn vectored_write(mut ends: Ends) -> String {
 }
 
 pub(crate) async fn write_larger_than_the_room(mut ends: Ends) -> String {
-    let taken = ends.near.write(&pattern(LOTS)).await.unwrap();
+    let taken = ends.near.write(&vec![0; LOTS]).await.unwrap();
     let word = if taken < LOTS { "a part" } else { "all" };
     format!("took {word}")
 }
@@ -75,7 +75,7 @@ pub(crate) async fn flush_after_the_peer_closed(mut ends: Ends) -> String {
 }
 
 pub(crate) async fn large_transfers_with_tiny_buffers(ends: Ends) -> String {
-    let sent = pattern(20_000);
+    let sent = pattern(0, 20_000);
     let (mut near_read, mut near_write) = tokio::io::split(ends.near);
     let (mut far_read, mut far_write) = tokio::io::split(ends.far);
     let (mut there, mut back) = (Vec::new(), Vec::new());
