@@ -74,10 +74,13 @@ impl Pace {
     pub(crate) async fn fill(self, stream: &mut impl Stream) -> usize {
         let mut written = 0;
         // Piece by piece: turmoil takes whatever it is given as one segment.
-        let mut piece = pattern(0, 4096);
-        while let Ok(taken) = self.outcome(stream.write(&piece)).await {
+        let (mut piece, mut taken_of_it) = (pattern(0, 4096), 0);
+        while let Ok(taken) = self.outcome(stream.write(&piece[taken_of_it..])).await {
             written += taken;
-            piece = pattern(written, 4096);
+            taken_of_it += taken;
+            if taken_of_it == piece.len() {
+                (piece, taken_of_it) = (pattern(written, 4096), 0);
+            }
             assert!(written < LOTS, "nothing holds the writer back");
         }
         written
