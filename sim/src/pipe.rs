@@ -1,0 +1,351 @@
+//! One direction of a connection: which bytes are on their way, when they may
+//! be read, and what has gone wrong. Pure: time is an argument, a duration
+//! since the start of the world.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use crate::faults::{Consequence, LinkFaults, Struck};
+use crate::rng::Rng;
+
+/// One direction, from its writer to its reader.
+#[derive(Debug)]
+pub(crate) struct Pipe {
+    /// How it behaves by itself.
+    pub(crate) faults: LinkFaults,
+    /// What faults that struck it left behind.
+    pub(crate) struck: Struck,
+    rng: Rng,
+    /// How many of `faults.at_bytes` have struck.
+    strikes: usize,
+    /// Bytes that the writer has written, swallowed ones too.
+    written: u64,
+    read: u64,
+    on_their_way: VecDeque<Parcel>,
+    buffered_bytes: usize,
+    /// Nothing written later arrives before this.
+    last_due: Duration,
+    hold: Hold,
+    /// A slow reader takes nothing before this.
+    read_not_before: Duration,
+    flow: Flow,
+    reader: Reader,
+}
+
+/// Bytes of one write.
+#[derive(Debug)]
+struct Parcel {
+    due: Duration,
+    bytes: Vec<u8>,
+    taken: usize,
+}
+
+/// ```text
+/// Open ── shutdown, half-close, writer gone ──► Finished
+///   ├──── truncated ──────────────────────────► Truncated
+///   └──── silent death ───────────────────────► Silent     (from any)
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Flow {
+    Open,
+    /// The end of the stream is behind what is on its way, and arrives then.
+    Finished {
+        due: Duration,
+    },
+    /// The same to the reader; the writer has noticed nothing.
+    Truncated {
+        due: Duration,
+    },
+    Silent,
+}
+
+/// Whether a network that is cut holds everything back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Hold {
+    Released,
+    Held,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Reader {
+    There,
+    /// What arrives is answered with a reset.
+    Gone,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Written {
+    Taken {
+        bytes: usize,
+        /// The connection is to be reset then.
+        reset: Option<(ResetBy, Duration)>,
+    },
+    /// The buffer is full.
+    Full,
+    /// The direction is closed.
+    Closed,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Read {
+    Bytes(usize),
+    EndOfStream,
+    /// Nothing before then; `None`: not by time alone.
+    Nothing(Option<Duration>),
+}
+
+/// What resets a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ResetBy {
+    /// A fault, which both ends notice whatever the network is like.
+    Fault,
+    /// A packet of the other end's, which a cut or dead direction holds back.
+    Packet,
+}
+
+impl Pipe {
+    pub(crate) fn new(faults: LinkFaults, rng: Rng) -> Self {
+        Self {
+            faults,
+            struck: Struck::default(),
+            rng,
+            strikes: 0,
+            written: 0,
+            read: 0,
+            on_their_way: VecDeque::new(),
+            buffered_bytes: 0,
+            last_due: Duration::ZERO,
+            hold: Hold::Released,
+            read_not_before: Duration::ZERO,
+            flow: Flow::Open,
+            reader: Reader::There,
+        }
+    }
+
+    pub(crate) const fn written(&self) -> u64 {
+        self.written
+    }
+
+    pub(crate) const fn read_bytes(&self) -> u64 {
+        self.read
+    }
+
+    pub(crate) const fn buffered_bytes(&self) -> usize {
+        self.buffered_bytes
+    }
+
+    pub(crate) const fn latency(&self) -> Duration {
+        self.faults.latency()
+    }
+
+    pub(crate) fn wakes_for_nothing(&mut self) -> bool {
+        self.faults.wakes_for_nothing(&mut self.rng)
+    }
+
+    // The writer's side.
+
+    pub(crate) fn write(&mut self, now: Duration, bytes: &[u8]) -> Written {
+        if matches!(self.flow, Flow::Finished { .. }) {
+            return Written::Closed;
+        }
+        let mut reset = None;
+        if let Consequence::ResetAt(at) = self.strike_at_this_byte(now) {
+            reset = Some((ResetBy::Fault, at));
+            if matches!(self.flow, Flow::Open) {
+                // What follows the byte never arrives.
+                self.flow = Flow::Truncated { due: Duration::MAX };
+            }
+        }
+        if matches!(self.flow, Flow::Finished { .. }) {
+            return Written::Closed;
+        }
+        let taken = self.room_for(bytes.len());
+        // Not even nothing is taken by a full buffer, as by a kernel's.
+        if taken == 0 && (!bytes.is_empty() || self.buffered_bytes >= self.faults.buffer_limit()) {
+            return match reset {
+                // The buffer is full, yet the fault is to be told.
+                Some(_) => Written::Taken { bytes: 0, reset },
+                None => Written::Full,
+            };
+        }
+        if self.reader == Reader::Gone && self.flow != Flow::Silent {
+            let answered = now.max(self.last_due) + self.latency() * 2;
+            reset = reset.or(Some((ResetBy::Packet, answered)));
+        }
+        self.carry(now, &bytes[..taken]);
+        Written::Taken {
+            bytes: taken,
+            reset,
+        }
+    }
+
+    fn room_for(&mut self, bytes: usize) -> usize {
+        let room = self.faults.buffer_limit();
+        let mut room = bytes.min(room.saturating_sub(self.buffered_bytes));
+        if let Some(strike) = self.faults.at_bytes.get(self.strikes) {
+            let before = strike.byte.saturating_sub(self.written);
+            room = room.min(usize::try_from(before).unwrap_or(usize::MAX));
+        }
+        self.faults.write_size(&mut self.rng, room)
+    }
+
+    fn carry(&mut self, now: Duration, bytes: &[u8]) {
+        self.written += bytes.len() as u64;
+        self.buffered_bytes += bytes.len();
+        let goes_nowhere =
+            matches!(self.flow, Flow::Truncated { .. }) || self.reader == Reader::Gone;
+        if goes_nowhere && self.flow != Flow::Silent {
+            // It fills the buffer, or a writer could go on for ever at one instant.
+            return;
+        }
+        let mut bytes = bytes.to_vec();
+        self.struck.alter(&mut bytes);
+        let due = (self.faults).due(&mut self.rng, now, self.last_due, bytes.len());
+        self.last_due = due;
+        self.on_their_way.push_back(Parcel {
+            due,
+            bytes,
+            taken: 0,
+        });
+    }
+
+    /// Faults whose byte has come, in their order.
+    fn strike_at_this_byte(&mut self, now: Duration) -> Consequence {
+        while let Some(strike) = self.faults.at_bytes.get(self.strikes).copied() {
+            if strike.byte > self.written {
+                break;
+            }
+            self.strikes += 1;
+            let arrived = now.max(self.last_due);
+            if let Consequence::ResetAt(_) = self.strike(strike.fault, now) {
+                return Consequence::ResetAt(arrived);
+            }
+        }
+        Consequence::None
+    }
+
+    pub(crate) fn finish(&mut self, now: Duration) {
+        if self.flow == Flow::Open {
+            let due = self.last_due.max(now + self.latency());
+            self.flow = Flow::Finished { due };
+        }
+    }
+
+    /// The reader hears the end; the writer notices nothing.
+    pub(crate) fn truncate(&mut self, now: Duration) {
+        if self.flow == Flow::Open {
+            let due = self.last_due.max(now + self.latency());
+            self.flow = Flow::Truncated { due };
+        }
+    }
+
+    /// From now on nobody hears anything.
+    pub(crate) const fn fall_silent(&mut self) {
+        self.flow = Flow::Silent;
+    }
+
+    // The reader's side.
+
+    pub(crate) fn read(&mut self, now: Duration, room: usize, mut into: impl FnMut(&[u8])) -> Read {
+        if self.flow == Flow::Silent || self.hold == Hold::Held {
+            return Read::Nothing(None);
+        }
+        let earliest = self.struck.readable_from().max(self.read_not_before);
+        if earliest > now {
+            return Read::Nothing(Some(earliest));
+        }
+        match self.on_their_way.front() {
+            Some(first) if first.due > now => return Read::Nothing(Some(first.due)),
+            Some(_) => {}
+            None => return self.read_end(now),
+        }
+        let most = self.faults.read_size(&mut self.rng, room);
+        let bytes = self.take(now, most, &mut into);
+        if let Some(at) = self.faults.reads_again_at(now, bytes) {
+            self.read_not_before = at;
+        }
+        Read::Bytes(bytes)
+    }
+
+    fn read_end(&self, now: Duration) -> Read {
+        match self.flow {
+            Flow::Finished { due } | Flow::Truncated { due } if due <= now => Read::EndOfStream,
+            Flow::Finished { due } | Flow::Truncated { due } => {
+                Read::Nothing(Some(due).filter(|due| *due < Duration::MAX))
+            }
+            Flow::Open | Flow::Silent => Read::Nothing(None),
+        }
+    }
+
+    /// Whether the end of the stream had come to the reader by `at`, read or not.
+    pub(crate) fn had_ended(&self, at: Duration) -> bool {
+        let may_arrive = self.hold == Hold::Released && self.struck.readable_from() <= at;
+        let arrived =
+            matches!(self.flow, Flow::Finished { due } | Flow::Truncated { due } if due <= at);
+        arrived && may_arrive
+    }
+
+    fn take(&mut self, now: Duration, most: usize, into: &mut impl FnMut(&[u8])) -> usize {
+        let mut total = 0;
+        while let Some(parcel) = self.on_their_way.front_mut()
+            && parcel.due <= now
+            && total < most
+        {
+            let rest = &parcel.bytes[parcel.taken..];
+            let piece = rest.len().min(most - total);
+            into(&rest[..piece]);
+            parcel.taken += piece;
+            total += piece;
+            if parcel.taken == parcel.bytes.len() {
+                self.on_their_way.pop_front();
+            }
+        }
+        self.buffered_bytes -= total;
+        self.read += total as u64;
+        total
+    }
+
+    /// The reader has closed; says when its answer to bytes that it will never
+    /// read sets out, if there are any.
+    pub(crate) fn reader_left(&mut self, now: Duration) -> Option<Duration> {
+        self.reader = Reader::Gone;
+        if self.flow == Flow::Silent {
+            return None;
+        }
+        // What has arrived is answered at once, else the first of what will.
+        let lost = self.on_their_way.front().map(|first| first.due.max(now));
+        self.lose_everything();
+        lost
+    }
+
+    pub(crate) fn lose_everything(&mut self) {
+        self.on_their_way.clear();
+        self.buffered_bytes = 0;
+    }
+
+    // What happens to it.
+
+    pub(crate) const fn set_hold(&mut self, hold: Hold) {
+        self.hold = hold;
+    }
+
+    /// Whether packets of the other end's do not come through.
+    pub(crate) fn holds_back(&self) -> bool {
+        self.hold == Hold::Held || self.is_silent()
+    }
+
+    pub(crate) fn is_silent(&self) -> bool {
+        self.flow == Flow::Silent
+    }
+
+    /// From now on it behaves as it should; what has been lost stays lost.
+    pub(crate) fn calm(&mut self, now: Duration) {
+        self.faults = LinkFaults::default();
+        self.struck = Struck::default();
+        self.strikes = 0;
+        self.read_not_before = now;
+    }
+}
+
+#[cfg(test)]
+mod tests;
