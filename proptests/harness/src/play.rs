@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use asyncserver::runtime::{BoxFuture, Clock, Executor, Timer, Transport, memory};
 use asyncserver::server::{
-    ClientHandle, ConnectionOptions, ConnectionReport, OnHalfClose, Server, Serving,
+    ClientHandle, ConnectionOptions, ConnectionReport, Server, Serving,
 };
 use asyncserver::wire::TaskId;
 use oracle::{Ask, Call, Config, Direction, Op, Request, Residue, Returned, Scenario, Then, What};
@@ -418,13 +418,8 @@ fn server(
     executor: &WatchedExecutor,
     clock: &Arc<dyn Clock>,
 ) -> Server {
-    tasks::register(Server::builder(), &config.tasks, world)
-        .limits(report::limits(config))
-        .timeouts(report::timeouts(config))
-        .on_half_close(match config.on_half_close {
-            oracle::OnHalfClose::Leave => OnHalfClose::ClientIsGone,
-            oracle::OnHalfClose::Drain => OnHalfClose::Finish,
-        })
+    let builder = tasks::register(Server::builder(), &config.tasks, world);
+    report::settings(builder, config)
         .observer(Arc::new(RecordingObserver::new(world.clone())))
         .executor(executor.clone())
         .clock(SharedClock(Arc::clone(clock)))
