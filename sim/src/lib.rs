@@ -65,11 +65,15 @@ mod clock;
 mod executor;
 mod faults;
 mod host;
+mod judge;
 mod link;
 mod net;
 mod pipe;
+mod plan;
 mod rng;
+mod shrink;
 mod time;
+mod timeline;
 mod trace;
 mod transport;
 mod world;
@@ -78,13 +82,19 @@ pub use clock::{SimClock, WallJump};
 pub use executor::{Interleaving, SeededExecutor, TaskPanic};
 pub use faults::{Door, Fault, FaultAtByte, LinkFaults};
 pub use host::{BuildServer, Crash, Host, ServerHost};
+pub use judge::{Played, Verdict, VerdictKind, play};
 pub use link::{End, LinkHandle, LinkPlan, LinkStream, LinkUsage, link};
 pub use net::{
     Network, NetworkUsage, PlanLinks, Route, SimConnector, SimListener, TurmoilConnector,
     TurmoilListener, TurmoilNetwork,
 };
+pub use plan::{
+    Action, ClientKind, ClientPlan, Event, Phases, Plan, Profile, TimedFault, Trouble, Writer,
+};
 pub use rng::{Rng, Seed};
+pub use shrink::{shrink, smallest};
 pub use time::{Going, Livelock, Probe, SimTime};
+pub use timeline::{html, text};
 pub use trace::{Divergence, Trace, TraceDigest};
 pub use transport::FaultTransport;
 pub use world::{Failure, Residue, Run, Stalled, World, WorldBuilder};

@@ -46,8 +46,8 @@ pub use client::Splits;
 pub use executor::WatchedExecutor;
 pub use observer::RecordingObserver;
 pub use play::{Stage, play};
-pub use report::report;
-pub use tasks::register;
+pub use report::{report, settings};
+pub use tasks::{FindWorld, register, register_for};
 pub use transport::{ClientEnd, Link, Network, ServerEnd, memory};
 pub use world::World;
 

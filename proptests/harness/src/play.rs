@@ -8,9 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::task::{Poll, Waker};
 
 use asyncserver::runtime::{BoxFuture, Clock, Executor, Timer, Transport, memory};
-use asyncserver::server::{
-    ClientHandle, ConnectionOptions, ConnectionReport, OnHalfClose, Server, Serving,
-};
+use asyncserver::server::{ClientHandle, ConnectionOptions, ConnectionReport, Server, Serving};
 use oracle::{Ask, Config, History, Op, Request, Scenario, View, What};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_util::sync::CancellationToken;
@@ -220,13 +218,8 @@ fn server(
     executor: &WatchedExecutor,
     clock: &Arc<dyn Clock>,
 ) -> Server {
-    tasks::register(Server::builder(), &config.tasks, world)
-        .limits(report::limits(config))
-        .timeouts(report::timeouts(config))
-        .on_half_close(match config.on_half_close {
-            oracle::OnHalfClose::Leave => OnHalfClose::ClientIsGone,
-            oracle::OnHalfClose::Drain => OnHalfClose::Finish,
-        })
+    let builder = tasks::register(Server::builder(), &config.tasks, world);
+    report::settings(builder, config)
         .observer(Arc::new(RecordingObserver::new(world.clone())))
         .executor(executor.clone())
         .clock(SharedClock(Arc::clone(clock)))

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use asyncserver::server::{self, ConnectionReport, EndReason, ProtocolError, TaskState};
+use asyncserver::server::{
+    self, ConnectionReport, EndReason, OnHalfClose, ProtocolError, ServerBuilder, TaskState,
+};
 use oracle::{Config, Interrupted, Reason, Report, State};
 
 /// The oracle's form of a report.
@@ -65,7 +67,18 @@ fn reason(reason: &EndReason) -> Reason {
     }
 }
 
-pub(crate) fn limits(config: &Config) -> server::Limits {
+/// A server with a scenario's limits, timeouts and half-close.
+pub fn settings(builder: ServerBuilder, config: &Config) -> ServerBuilder {
+    builder
+        .limits(limits(config))
+        .timeouts(timeouts(config))
+        .on_half_close(match config.on_half_close {
+            oracle::OnHalfClose::Leave => OnHalfClose::ClientIsGone,
+            oracle::OnHalfClose::Drain => OnHalfClose::Finish,
+        })
+}
+
+fn limits(config: &Config) -> server::Limits {
     let (mut limits, set) = (server::Limits::default(), &config.limits);
     limits.message_limit_bytes = set.message_bytes;
     limits.in_flight_limit = set.in_flight;
@@ -78,7 +91,7 @@ pub(crate) fn limits(config: &Config) -> server::Limits {
     limits
 }
 
-pub(crate) fn timeouts(config: &Config) -> server::Timeouts {
+fn timeouts(config: &Config) -> server::Timeouts {
     let (mut timeouts, set) = (server::Timeouts::default(), &config.timeouts);
     let ms = Duration::from_millis;
     timeouts.wait = ms(set.wait_ms);

@@ -1,10 +1,11 @@
 //! The tasks of a scenario as real registrations that report what they do.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use asyncserver::server::{
-    MessageReader, OnCancel, Registration, Request, Response, Server, ServerBuilder, Task,
-    TaskContext, TaskError, TaskFunction, TaskFunctionError,
+    ClientHandle, MessageReader, OnCancel, Registration, Request, Response, Server, ServerBuilder,
+    Task, TaskContext, TaskError, TaskFunction, TaskFunctionError,
 };
 use asyncserver::wire::{ByteOrder, ErrorCode, TaskCode};
 use bytes::Bytes;
@@ -16,11 +17,25 @@ use crate::body::Body;
 use crate::threads::block_on;
 use crate::world::World;
 
+/// Finds the world in which a client's tasks are recorded.
+pub type FindWorld = Arc<dyn Fn(&ClientHandle) -> World + Send + Sync>;
+
 /// Registers what the world's scenario has registered.
-pub fn register(mut builder: ServerBuilder, tasks: &[TaskSpec], world: &World) -> ServerBuilder {
+pub fn register(builder: ServerBuilder, tasks: &[TaskSpec], world: &World) -> ServerBuilder {
+    let world = world.clone();
+    let find: FindWorld = Arc::new(move |_| world.clone());
+    register_for(builder, tasks, &find)
+}
+
+/// As [`register`], for a server of many connections, each with a world of its own.
+pub fn register_for(
+    mut builder: ServerBuilder,
+    tasks: &[TaskSpec],
+    find: &FindWorld,
+) -> ServerBuilder {
     for spec in tasks {
         let name = format!("{:?}", spec.does).to_lowercase();
-        builder = builder.register(TaskCode(spec.code), &name, registration(spec, world));
+        builder = builder.register(TaskCode(spec.code), &name, registration(spec, find));
     }
     builder
 }
@@ -33,8 +48,8 @@ pub(crate) fn places_in_flight(server: &Server, tasks: &[TaskSpec]) -> usize {
         .sum()
 }
 
-fn registration(spec: &TaskSpec, world: &World) -> Registration {
-    let mut registration = kind(spec, world)
+fn registration(spec: &TaskSpec, find: &FindWorld) -> Registration {
+    let mut registration = kind(spec, find)
         .on_cancel(match spec.on_cancel {
             oracle::OnCancel::Drop => OnCancel::Drop,
             oracle::OnCancel::Cooperate { grace_ms } => OnCancel::Cooperate {
@@ -54,22 +69,22 @@ fn registration(spec: &TaskSpec, world: &World) -> Registration {
     registration
 }
 
-fn kind(spec: &TaskSpec, world: &World) -> Registration {
-    let (world, spec) = (world.clone(), spec.clone());
+fn kind(spec: &TaskSpec, find: &FindWorld) -> Registration {
+    let (find, spec) = (Arc::clone(find), spec.clone());
     let streams = matches!(
         spec.does,
         Does::Nothing | Does::Reject | Does::Digest | Does::First
     );
     if streams || spec.reads != Reads::Whole {
-        return Registration::task_function(Reading { world, spec });
+        return Registration::task_function(Reading { find, spec });
     }
     match spec.runs {
-        Runs::Async => Registration::task(move |context, message| {
-            run(world.clone(), spec.clone(), context, message)
+        Runs::Async => Registration::task(move |context: TaskContext, message| {
+            run(find(&context.client()), spec.clone(), context, message)
         }),
-        Runs::Blocking => {
-            Registration::blocking(move |context, message| block(&world, &spec, &context, &message))
-        }
+        Runs::Blocking => Registration::blocking(move |context, message| {
+            block(&find(&context.client()), &spec, &context, &message)
+        }),
     }
 }
 
@@ -248,7 +263,7 @@ fn block(
 
 /// A task function that reads its message itself.
 struct Reading {
-    world: World,
+    find: FindWorld,
     spec: TaskSpec,
 }
 
@@ -299,7 +314,8 @@ impl TaskFunction for Reading {
         request: Request,
         message: &mut MessageReader,
     ) -> Result<Task, TaskFunctionError> {
-        let mut function = Function::start(&self.world, &request);
+        let world = (self.find)(&request.client());
+        let mut function = Function::start(&world, &request);
         match (self.spec.does, self.spec.reads) {
             (Does::Nothing, _) => {
                 function.how = FunctionEnd::Nothing;
@@ -328,7 +344,7 @@ impl TaskFunction for Reading {
             }
             (_, Reads::Whole | Reads::Nothing) => {
                 function.how = FunctionEnd::Task;
-                let (world, spec) = (self.world.clone(), self.spec.clone());
+                let spec = self.spec.clone();
                 Ok(Task::run(move |context| {
                     run(world, spec, context, Bytes::new())
                 }))
@@ -345,7 +361,11 @@ impl Reading {
         end: impl FnOnce(Vec<u8>) -> End + Send + 'static,
     ) -> Task {
         function.how = FunctionEnd::Task;
-        let (read, world, code) = (function.read.clone(), self.world.clone(), self.spec.code);
+        let (read, world, code) = (
+            function.read.clone(),
+            function.world.clone(),
+            self.spec.code,
+        );
         Task::run(move |context| at_once(world, code, context, move || end(read)))
     }
 }

@@ -1,0 +1,300 @@
+//! Every connection of a run, with its recording: what was seen of it, for the oracle.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use asyncserver::runtime::{Clock, Endpoints};
+use harness::World as Recording;
+use oracle::{Call, Config, Direction, History, Observed, Returned, View, What};
+
+use crate::{LinkFaults, LinkPlan};
+
+/// All connections of a run. A clone is the same.
+#[derive(Clone)]
+pub(crate) struct Connections(Arc<Mutex<State>>);
+
+struct State {
+    config: Config,
+    clock: Arc<dyn Clock>,
+    attempts: BTreeMap<(String, String), u64>,
+    by_name: BTreeMap<String, Connection>,
+    order: Vec<String>,
+    weather: Weather,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Weather {
+    Stormy,
+    Calm,
+}
+
+/// How much the oracle may demand of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Judged {
+    /// All of it: it came to its end.
+    ToTheEnd,
+    /// What had been seen when its server crashed.
+    SoFar,
+    /// Nothing: what was sent is not what came.
+    Not,
+}
+
+struct Connection {
+    client: String,
+    server: String,
+    recording: Recording,
+    /// The start of the server that took it, by number.
+    generation: Option<u64>,
+    /// Calls of the server's program, with the number of the server's start.
+    calls: Vec<(u64, u32)>,
+    judged: Judged,
+    /// It will be reset when the network heals.
+    is_dead: bool,
+    seen: Option<History>,
+}
+
+/// A connection when all is over.
+pub(crate) struct Seen {
+    pub(crate) name: String,
+    pub(crate) client: String,
+    pub(crate) judged: Judged,
+    pub(crate) history: History,
+    pub(crate) faults: Vec<String>,
+}
+
+impl Connections {
+    pub(crate) fn new(config: Config, clock: Arc<dyn Clock>) -> Self {
+        Self(Arc::new(Mutex::new(State {
+            config,
+            clock,
+            attempts: BTreeMap::new(),
+            by_name: BTreeMap::new(),
+            order: Vec::new(),
+            weather: Weather::Stormy,
+        })))
+    }
+
+    /// A connection is about to be made: its name, as the server will see it, and its recording.
+    pub(crate) fn begin(&self, client: &str, server: &str, link: &LinkPlan) -> (String, Recording) {
+        let mut state = self.locked();
+        let pair = (client.to_owned(), server.to_owned());
+        let attempt = state.attempts.entry(pair).or_default();
+        *attempt += 1;
+        let name = format!("{client} {attempt}->{server}");
+        let is_calm = state.weather == Weather::Calm;
+        let mut config = state.config.clone();
+        if !is_calm {
+            config.tolerance.network_ms = on_the_way_ms(link);
+        }
+        let recording = Recording::new(config, Arc::clone(&state.clock));
+        if is_calm {
+            recording.complete_all();
+        } else {
+            for (direction, faults) in directions(link) {
+                if is_slow(faults) {
+                    recording.record(What::Stalled(direction));
+                }
+            }
+        }
+        let connection = Connection {
+            client: client.to_owned(),
+            server: server.to_owned(),
+            recording: recording.clone(),
+            generation: None,
+            calls: Vec::new(),
+            judged: Judged::ToTheEnd,
+            is_dead: false,
+            seen: None,
+        };
+        state.by_name.insert(name.clone(), connection);
+        state.order.push(name.clone());
+        (name, recording)
+    }
+
+    /// The recording of the connection with these ends.
+    ///
+    /// # Panics
+    /// When nobody has begun it.
+    pub(crate) fn of(&self, endpoints: &Endpoints) -> Recording {
+        let name = endpoints.to_string();
+        let state = self.locked();
+        let connection = state.by_name.get(&name);
+        connection
+            .unwrap_or_else(|| panic!("nobody began {name}"))
+            .recording
+            .clone()
+    }
+
+    /// The start of a server with this number has taken it.
+    pub(crate) fn taken(&self, endpoints: &Endpoints, generation: u64) {
+        let name = endpoints.to_string();
+        if let Some(connection) = self.locked().by_name.get_mut(&name) {
+            connection.generation = Some(generation);
+        }
+    }
+
+    /// Records the beginning of a call at a server on all its connections.
+    pub(crate) fn begin_call(
+        &self,
+        server: &str,
+        generation: u64,
+        what: Call,
+    ) -> Vec<(Recording, u32)> {
+        let mut begun = Vec::new();
+        for connection in self.locked().by_name.values_mut() {
+            let is_of = connection.generation.is_none_or(|of| of == generation);
+            if connection.server == server && is_of && connection.seen.is_none() {
+                let call = connection.recording.begin_call(what);
+                connection.calls.push((generation, call));
+                begun.push((connection.recording.clone(), call));
+            }
+        }
+        begun
+    }
+
+    /// Records that such a call has returned.
+    pub(crate) fn end_call(begun: Vec<(Recording, u32)>) {
+        for (recording, call) in begun {
+            recording.end_call(call, Returned::Nothing);
+        }
+    }
+
+    /// A server goes down at once: what was seen until now is all that is judged.
+    pub(crate) fn crashed(&self, server: &str) {
+        for connection in self.locked().by_name.values_mut() {
+            if connection.server == server && connection.seen.is_none() {
+                connection.seen = Some(connection.recording.history());
+                if connection.judged == Judged::ToTheEnd {
+                    connection.judged = Judged::SoFar;
+                }
+            }
+        }
+    }
+
+    /// Records something on every connection between the two.
+    pub(crate) fn record_between(&self, client: &str, server: &str, whats: &[What]) {
+        self.between(client, server, |connection| {
+            for what in whats {
+                connection.recording.record(what.clone());
+            }
+        });
+    }
+
+    /// What passes between the two is not what was sent.
+    pub(crate) fn judge_not(&self, client: &str, server: &str) {
+        self.between(client, server, |connection| connection.judged = Judged::Not);
+    }
+
+    /// What is between the two is dead, and reset when all is healed.
+    pub(crate) fn dead(&self, client: &str, server: &str) {
+        self.between(client, server, |connection| connection.is_dead = true);
+    }
+
+    fn between(&self, client: &str, server: &str, mut change: impl FnMut(&mut Connection)) {
+        for connection in self.locked().by_name.values_mut() {
+            if connection.client == client && connection.server == server {
+                change(connection);
+            }
+        }
+    }
+
+    /// Everything heals, and scripted tasks end by themselves.
+    pub(crate) fn calm(&self) {
+        let mut state = self.locked();
+        state.weather = Weather::Calm;
+        for connection in state.by_name.values() {
+            if connection.is_dead {
+                connection.recording.record(What::ClientReset);
+            }
+            connection.recording.complete_all();
+        }
+    }
+
+    /// Records what a start of a server has left.
+    pub(crate) fn left(&self, server: &str, generation: u64, residue: oracle::Residue) {
+        for connection in self.locked().by_name.values() {
+            if connection.server == server && connection.generation == Some(generation) {
+                connection.recording.record(What::Left(residue));
+            }
+        }
+    }
+
+    /// What was seen of each connection, in the order in which they began.
+    pub(crate) fn seen(&self) -> Vec<Seen> {
+        let state = self.locked();
+        let seen = |name: &String| {
+            let connection = state.by_name.get(name)?;
+            Some(connection.to_seen(name))
+        };
+        state.order.iter().filter_map(seen).collect()
+    }
+
+    fn locked(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Connection {
+    fn to_seen(&self, name: &str) -> Seen {
+        let mut history = self
+            .seen
+            .clone()
+            .unwrap_or_else(|| self.recording.history());
+        let foreign = |call: u32| {
+            let of = |(generation, number): &(u64, u32)| {
+                *number == call && Some(*generation) != self.generation
+            };
+            self.calls.iter().any(of)
+        };
+        history.events.retain(|event| match event.what {
+            What::Called { call, .. } | What::Returned { call, .. } => !foreign(call),
+            _ => true,
+        });
+        history.views.tasks = View::Complete;
+        history.views.observer = View::Complete;
+        let opened = since_opened(&mut history);
+        Seen {
+            name: name.to_owned(),
+            client: self.client.clone(),
+            judged: if opened { self.judged } else { Judged::Not },
+            history,
+            faults: self.recording.faults(),
+        }
+    }
+}
+
+/// Counts times from the moment at which the server took the connection, if it did.
+fn since_opened(history: &mut History) -> bool {
+    let opened = history.events.iter().find_map(|event| match event.what {
+        What::Observed(Observed::Opened) => Some(event.at_us),
+        What::Closed(_) => Some(event.at_us),
+        _ => None,
+    });
+    let start = opened.unwrap_or(0);
+    for event in &mut history.events {
+        event.at_us = event.at_us.saturating_sub(start);
+    }
+    history.end_us = history.end_us.saturating_sub(start);
+    opened.is_some()
+}
+
+fn directions(link: &LinkPlan) -> [(Direction, &LinkFaults); 2] {
+    [
+        (Direction::ToServer, &link.to_server),
+        (Direction::ToClient, &link.to_client),
+    ]
+}
+
+/// Whether bytes may take longer than their latency.
+fn is_slow(faults: &LinkFaults) -> bool {
+    let waits = faults.latency_ms > 0;
+    let is_small = faults.buffer_bytes < 1 << 16;
+    faults.bytes_per_second.is_some()
+        || faults.read_bytes_per_second.is_some()
+        || (waits && is_small)
+}
+
+fn on_the_way_ms(link: &LinkPlan) -> u64 {
+    let longest = |faults: &LinkFaults| u64::from(faults.latency_ms) + u64::from(faults.jitter_ms);
+    longest(&link.to_server).max(longest(&link.to_client))
+}

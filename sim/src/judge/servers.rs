@@ -1,0 +1,165 @@
+//! The servers of a plan: the recorded tasks of the harness, and an observer
+//! that tells each connection's recording.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use asyncserver::runtime::Endpoints;
+use asyncserver::server::{
+    CancelCause, ClientHandle, ConnectionReport, ObservedTask, Observer, Server, TaskEnding,
+};
+use asyncserver::wire::TaskCode;
+use harness::{FindWorld, RecordingObserver, WatchedExecutor, World as Recording};
+use oracle::{Config, Residue};
+
+use super::connections::Connections;
+use crate::{ServerHost, World};
+
+/// A server of a plan, through all its starts.
+#[derive(Clone)]
+pub(crate) struct PlannedServer {
+    pub(crate) name: String,
+    pub(crate) host: ServerHost,
+    /// Notes panics of the server's own futures.
+    pub(crate) program: Recording,
+    starts: Arc<Starts>,
+    config: Config,
+}
+
+#[derive(Default)]
+struct Starts {
+    count: AtomicU64,
+    servers: Mutex<Vec<(u64, Server)>>,
+}
+
+pub(crate) fn name(number: u32) -> String {
+    format!("server-{number}")
+}
+
+impl PlannedServer {
+    pub(crate) fn start(
+        world: &World,
+        number: u32,
+        config: &Config,
+        connections: &Connections,
+    ) -> Self {
+        let name = name(number);
+        let host = world.host(&name);
+        let program = Recording::new(config.clone(), Arc::new(host.clock().clone()));
+        let executor = WatchedExecutor::new(Arc::new(host.executor().clone()), program.clone());
+        let starts = Arc::new(Starts::default());
+        let of_client = connections.clone();
+        let find: FindWorld = Arc::new(move |client| of_client.of(client.endpoints()));
+        let (settings, built, told) = (config.clone(), Arc::clone(&starts), connections.clone());
+        let host = world.server(&name, move |builder| {
+            let generation = built.count.fetch_add(1, Ordering::Relaxed) + 1;
+            let builder = harness::register_for(builder, &settings.tasks, &find);
+            let observer = Routing {
+                connections: told.clone(),
+                generation,
+            };
+            let server = harness::settings(builder, &settings)
+                .observer(Arc::new(observer))
+                .executor(executor.clone())
+                .build();
+            built.locked().push((generation, server.clone()));
+            server
+        });
+        Self {
+            name,
+            host,
+            program,
+            starts,
+            config: config.clone(),
+        }
+    }
+
+    /// The number of its last start.
+    pub(crate) fn generation(&self) -> u64 {
+        self.starts.count.load(Ordering::Relaxed)
+    }
+
+    /// Records what each of its starts has left.
+    pub(crate) fn record_left(&self, connections: &Connections) {
+        for (generation, server) in &*self.starts.locked() {
+            let codes = self.config.tasks.iter().map(|spec| TaskCode(spec.code));
+            let places: usize = codes
+                .filter_map(|code| server.registration(code)?.in_flight())
+                .sum();
+            let residue = Residue {
+                clients: server.client_count() as u64,
+                tasks: server.task_count() as u64,
+                others: places as u64,
+                ..Residue::default()
+            };
+            connections.left(&self.name, *generation, residue);
+        }
+    }
+}
+
+impl Starts {
+    fn locked(&self) -> std::sync::MutexGuard<'_, Vec<(u64, Server)>> {
+        self.servers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Tells the recording of the connection that an event is of.
+struct Routing {
+    connections: Connections,
+    generation: u64,
+}
+
+impl std::fmt::Debug for Routing {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Routing")
+    }
+}
+
+impl Routing {
+    fn of(&self, endpoints: &Endpoints) -> RecordingObserver {
+        RecordingObserver::new(self.connections.of(endpoints))
+    }
+}
+
+impl Observer for Routing {
+    fn wants_task_events(&self) -> bool {
+        true
+    }
+
+    fn connection_opened(&self, endpoints: &Endpoints) {
+        self.connections.taken(endpoints, self.generation);
+        self.of(endpoints).connection_opened(endpoints);
+    }
+
+    fn task_started(&self, client: &ClientHandle, task: ObservedTask) {
+        self.of(client.endpoints()).task_started(client, task);
+    }
+
+    fn task_cancelled(&self, client: &ClientHandle, task: ObservedTask, cause: CancelCause) {
+        self.of(client.endpoints())
+            .task_cancelled(client, task, cause);
+    }
+
+    fn task_finished(&self, client: &ClientHandle, task: ObservedTask, ending: TaskEnding) {
+        self.of(client.endpoints())
+            .task_finished(client, task, ending);
+    }
+
+    fn task_stuck(&self, client: &ClientHandle, task: ObservedTask) {
+        self.of(client.endpoints()).task_stuck(client, task);
+    }
+
+    fn limit_reached(&self, client: &ClientHandle, rule: &'static str) {
+        self.of(client.endpoints()).limit_reached(client, rule);
+    }
+
+    fn connection_refused(&self, endpoints: &Endpoints, report: &ConnectionReport) {
+        self.connections.taken(endpoints, self.generation);
+        self.of(endpoints).connection_refused(endpoints, report);
+    }
+
+    fn connection_closed(&self, client: &ClientHandle, report: &ConnectionReport) {
+        self.of(client.endpoints())
+            .connection_closed(client, report);
+    }
+}

@@ -1,0 +1,128 @@
+//! The client's end of a connection, with all that passes it recorded.
+
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use asyncserver::client::Connector;
+use asyncserver::runtime::Address;
+use harness::World as Recording;
+use oracle::{Hex, What};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use super::connections::Connections;
+use crate::{LinkPlan, LinkStream, SimConnector};
+
+/// Connects a client, each time to a connection that is recorded.
+#[derive(Clone)]
+pub(crate) struct TapConnector {
+    pub(crate) client: String,
+    pub(crate) link: LinkPlan,
+    pub(crate) connector: SimConnector,
+    pub(crate) connections: Connections,
+}
+
+impl Connector for TapConnector {
+    type Stream = Tap;
+
+    fn connect(&self, address: Address) -> impl Future<Output = io::Result<Tap>> + Send {
+        let (tap, server) = (self.clone(), address.to_string());
+        // Counted as the network counts: when it is first polled.
+        async move { tap.begin(&server).1.await }
+    }
+}
+
+impl TapConnector {
+    /// Begins a connection: its name and recording at once, its stream in time.
+    pub(crate) fn begin(
+        &self,
+        server: &str,
+    ) -> (
+        (String, Recording),
+        impl Future<Output = io::Result<Tap>> + Send + use<>,
+    ) {
+        let (name, recording) = self.connections.begin(&self.client, server, &self.link);
+        let (connector, address) = (self.connector.clone(), Address::named(server));
+        let tapped = recording.clone();
+        let connected = async move {
+            let stream = connector.connect(address).await?;
+            Ok(Tap {
+                stream,
+                recording: tapped,
+                sending: Sending::Open,
+            })
+        };
+        ((name, recording), connected)
+    }
+}
+
+/// Records what the client sends and takes.
+pub(crate) struct Tap {
+    stream: LinkStream,
+    recording: Recording,
+    sending: Sending,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Sending {
+    Open,
+    Ended,
+}
+
+impl Tap {
+    fn end(&mut self) {
+        if std::mem::replace(&mut self.sending, Sending::Ended) == Sending::Open {
+            self.recording.record(What::ClientEnded);
+        }
+    }
+}
+
+impl AsyncRead for Tap {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        into: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = into.filled().len();
+        let read = ready!(Pin::new(&mut self.stream).poll_read(cx, into));
+        let bytes = &into.filled()[before..];
+        self.recording.record(match &read {
+            Ok(()) if bytes.is_empty() => What::ServerEnded,
+            Ok(()) => What::Received(Hex(bytes.to_vec())),
+            Err(_) => What::ServerReset,
+        });
+        Poll::Ready(read)
+    }
+}
+
+impl AsyncWrite for Tap {
+    /// Nothing else runs before the bytes that were taken are recorded.
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let taken = ready!(Pin::new(&mut self.stream).poll_write(cx, bytes))?;
+        self.recording
+            .record(What::Sent(Hex(bytes[..taken].to_vec())));
+        Poll::Ready(Ok(taken))
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.end();
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+impl Drop for Tap {
+    fn drop(&mut self) {
+        self.end();
+        // What was not read, or comes later, is answered with a reset.
+        self.recording.record(What::ClientReset);
+    }
+}

@@ -1,0 +1,346 @@
+//! A client that writes bytes as it is told and reads as it is told.
+
+use std::time::Duration;
+
+use asyncserver::server::ClientHandle;
+use asyncserver::wire::TaskId;
+use harness::World as Recording;
+use oracle::{Call, Direction, Op, Returned, Then, What};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::sync::{mpsc, watch};
+
+use super::connections::Connections;
+use super::servers::PlannedServer;
+use super::tap::TapConnector;
+use crate::{End, Fault, Host, World};
+
+enum Write {
+    Bytes(Vec<u8>),
+    Pause(Duration),
+    End,
+    Reset,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Reading {
+    All,
+    Stopped,
+    Slowly { bytes: usize, every: Duration },
+    Gone,
+}
+
+/// A wire client with its present connection.
+pub(crate) struct WireClient {
+    world: World,
+    host: Host,
+    connector: TapConnector,
+    server: PlannedServer,
+    connections: Connections,
+    connection: String,
+    recording: Recording,
+    writes: mpsc::UnboundedSender<Write>,
+    reading: watch::Sender<Reading>,
+}
+
+impl WireClient {
+    pub(crate) fn dial(world: &World, connector: TapConnector, server: &PlannedServer) -> Self {
+        let host = world.host(&connector.client);
+        let ((connection, recording), writes, reading) = start(&host, &connector, server);
+        Self {
+            world: world.clone(),
+            host,
+            connections: connector.connections.clone(),
+            connector,
+            server: server.clone(),
+            connection,
+            recording,
+            writes,
+            reading,
+        }
+    }
+
+    /// Dials again; what was before goes away.
+    pub(crate) fn redial(&mut self) {
+        self.reading.send_replace(Reading::Gone);
+        let (named, writes, reading) = start(&self.host, &self.connector, &self.server);
+        (self.connection, self.recording) = named;
+        (self.writes, self.reading) = (writes, reading);
+    }
+
+    pub(crate) fn act(&self, op: &Op) {
+        match op {
+            Op::Send { .. }
+            | Op::SendTogether { .. }
+            | Op::Cut { .. }
+            | Op::Garbage { .. }
+            | Op::HalfClose => self.send(op),
+            Op::Complete { id, how } => self.recording.complete(*id, *how),
+            Op::CompleteBody { id, how } => self.recording.complete_body(*id, *how),
+            Op::ServerDisconnect { .. }
+            | Op::Shutdown { .. }
+            | Op::List
+            | Op::Cancel { .. }
+            | Op::CancelAll
+            | Op::Disconnect { .. }
+            | Op::Close
+            | Op::DropConnection
+            | Op::EndContext => self.program(op),
+            _ => self.network(op),
+        }
+    }
+
+    fn queue(&self, write: Write) {
+        drop(self.writes.send(write));
+    }
+
+    fn send(&self, op: &Op) {
+        let order = asyncserver::wire::ByteOrder::Big;
+        let bytes = |bytes: &[u8]| self.queue(Write::Bytes(bytes.to_vec()));
+        match op {
+            Op::Send { request, pieces } => {
+                let encoded = request.encode(order);
+                let mut rest = &encoded[..];
+                for piece in pieces {
+                    let (now, later) = rest.split_at(piece.bytes.min(rest.len()));
+                    bytes(now);
+                    self.queue(Write::Pause(Duration::from_millis(piece.then_ms)));
+                    rest = later;
+                }
+                bytes(rest);
+            }
+            Op::SendTogether { requests } => {
+                let encoded = requests.iter().flat_map(|request| request.encode(order));
+                bytes(&encoded.collect::<Vec<_>>());
+            }
+            Op::Cut {
+                request,
+                bytes: count,
+                then,
+            } => {
+                let encoded = request.encode(order);
+                bytes(&encoded[..(*count).min(encoded.len())]);
+                match then {
+                    Then::EndOfStream => self.queue(Write::End),
+                    Then::Reset => self.queue(Write::Reset),
+                    Then::Silence => {}
+                }
+            }
+            Op::Garbage { bytes: garbage } => bytes(&garbage.0),
+            _ => self.queue(Write::End),
+        }
+    }
+
+    /// What becomes of the bytes on their way.
+    fn network(&self, op: &Op) {
+        let stalled = |direction| self.recording.record(What::Stalled(direction));
+        let (client, server) = (&self.connector.client, &self.server.name);
+        let network = self.world.network();
+        match op {
+            Op::Leave => {
+                self.reading.send_replace(Reading::Gone);
+            }
+            Op::Reset | Op::TransportError => {
+                self.connections
+                    .record_between(client, server, &[What::ClientReset]);
+                network.strike(client, server, End::Client, Fault::Reset);
+            }
+            Op::StopReading => {
+                stalled(Direction::ToClient);
+                self.read(Reading::Stopped);
+            }
+            Op::ReadSlowly { bytes, every_ms } => {
+                stalled(Direction::ToClient);
+                self.read(Reading::Slowly {
+                    bytes: *bytes,
+                    every: Duration::from_millis((*every_ms).max(1)),
+                });
+            }
+            Op::ReadAll => self.read(Reading::All),
+            Op::StallWriting => {
+                stalled(Direction::ToClient);
+                network.cut(server, client);
+            }
+            Op::StallReading => {
+                stalled(Direction::ToServer);
+                network.cut(client, server);
+            }
+            Op::Unstall => network.heal_both_ways(client, server),
+            _ => {}
+        }
+    }
+
+    fn read(&self, reading: Reading) {
+        self.reading.send_if_modified(|now| {
+            let changes = *now != Reading::Gone;
+            if changes {
+                *now = reading;
+            }
+            changes
+        });
+    }
+
+    /// What the server's program calls.
+    fn program(&self, op: &Op) {
+        let ms = Duration::from_millis;
+        let server = self.server.host.server();
+        let of_server = |call: Call, act: &dyn Fn()| {
+            let (name, generation) = (&self.server.name, self.server.generation());
+            let begun = self.connections.begin_call(name, generation, call);
+            act();
+            Connections::end_call(begun);
+        };
+        if let Op::ServerDisconnect { after_ms } = *op {
+            of_server(Call::ServerDisconnect { after_ms }, &|| {
+                server.disconnect(ms(after_ms));
+            });
+        }
+        let Some(handle) = self.handle() else { return };
+        let called = |call: Call, act: &dyn Fn(&ClientHandle)| {
+            self.recording.called(call, || {
+                act(&handle);
+                Returned::Nothing
+            });
+        };
+        match *op {
+            Op::List => self.recording.called(Call::List, || {
+                Returned::Tasks(handle.tasks().iter().map(|id| id.0).collect())
+            }),
+            Op::Cancel { id } => called(Call::Cancel { id }, &|handle| handle.cancel(TaskId(id))),
+            Op::CancelAll => called(Call::CancelAll, &ClientHandle::cancel_all),
+            Op::Disconnect { after_ms } => called(Call::Disconnect { after_ms }, &|handle| {
+                handle.disconnect(ms(after_ms));
+            }),
+            Op::Close => called(Call::Close, &ClientHandle::close),
+            _ => {}
+        }
+    }
+
+    /// The server's handle of the present connection, while it is open.
+    fn handle(&self) -> Option<ClientHandle> {
+        let clients = self.server.host.server().clients();
+        let mut clients = clients.into_iter();
+        clients.find(|client| client.endpoints().to_string() == self.connection)
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.handle().is_none()
+    }
+
+    /// Reads all that comes, from now on.
+    pub(crate) fn read_all(&self) {
+        self.read(Reading::All);
+    }
+
+    pub(crate) fn end(&self) {
+        self.queue(Write::End);
+    }
+
+    pub(crate) fn disconnect(&self) {
+        self.program(&Op::Disconnect { after_ms: 500 });
+    }
+
+    /// It goes away, whatever is left.
+    pub(crate) fn leave(&self) {
+        self.reading.send_replace(Reading::Gone);
+    }
+}
+
+type Started = (
+    (String, Recording),
+    mpsc::UnboundedSender<Write>,
+    watch::Sender<Reading>,
+);
+
+fn start(host: &Host, connector: &TapConnector, server: &PlannedServer) -> Started {
+    let (named, connected) = connector.begin(&server.name);
+    let (writes, to_write) = mpsc::unbounded_channel();
+    let (reading, mode) = watch::channel(Reading::All);
+    let (spawner, recording) = (host.executor().clone(), named.1.clone());
+    host.executor().spawn_as("wire", async move {
+        let mut gone = mode.clone();
+        let stream = tokio::select! {
+            biased;
+            _ = gone.wait_for(|mode| *mode == Reading::Gone) => return,
+            stream = connected => stream,
+        };
+        let Ok(stream) = stream else { return };
+        let (from, to) = tokio::io::split(stream);
+        spawner.spawn_as("reader", read(from, mode.clone()));
+        spawner.spawn_as("writer", write(to, to_write, mode, recording));
+    });
+    (named, writes, reading)
+}
+
+/// What a client takes before it stops.
+const RECEIVED_MOST: usize = 4 << 20;
+
+async fn read(mut from: impl AsyncRead + Unpin, mut mode: watch::Receiver<Reading>) {
+    let mut buffer = vec![0; 1 << 16];
+    let mut received = 0;
+    while received < RECEIVED_MOST {
+        let reading = *mode.borrow_and_update();
+        let (most, pause) = match reading {
+            Reading::Gone => return,
+            Reading::Stopped => (0, Duration::ZERO),
+            Reading::Slowly { bytes, every } => (bytes.clamp(1, buffer.len()), every),
+            Reading::All => (buffer.len(), Duration::ZERO),
+        };
+        let step = async {
+            if !pause.is_zero() {
+                tokio::time::sleep(pause).await;
+            }
+            match most {
+                0 => std::future::pending().await,
+                most => from.read(&mut buffer[..most]).await,
+            }
+        };
+        let read = tokio::select! {
+            biased;
+            changed = mode.changed() => match changed {
+                Ok(()) => continue,
+                Err(_) => return,
+            },
+            read = step => read,
+        };
+        match read {
+            Ok(0) | Err(_) => break,
+            Ok(read) => received += read,
+        }
+    }
+    // The stream stays until the client leaves.
+    drop(mode.wait_for(|mode| *mode == Reading::Gone).await);
+}
+
+async fn write(
+    mut to: impl AsyncWrite + Unpin,
+    mut writes: mpsc::UnboundedReceiver<Write>,
+    mut mode: watch::Receiver<Reading>,
+    recording: Recording,
+) {
+    let writing = async {
+        while let Some(write) = writes.recv().await {
+            match write {
+                Write::Bytes(bytes) => {
+                    if to.write_all(&bytes).await.is_err() {
+                        break;
+                    }
+                }
+                Write::Pause(time) => tokio::time::sleep(time).await,
+                Write::End => {
+                    drop(to.shutdown().await);
+                    break;
+                }
+                Write::Reset => {
+                    recording.record(What::ClientReset);
+                    break;
+                }
+            }
+        }
+        std::future::pending::<()>().await;
+    };
+    tokio::select! {
+        biased;
+        _ = mode.wait_for(|mode| *mode == Reading::Gone) => {}
+        () = writing => {}
+    }
+}
