@@ -155,7 +155,7 @@ fn words(line: &str) -> (String, Option<String>) {
     let text = text
         .split_once(char::is_whitespace)
         .map_or(text, |(_, rest)| rest.trim_start());
-    let numbers = text.split(|c: char| !c.is_ascii_digit());
+    let mut numbers = text.split(|c: char| !c.is_ascii_digit());
     let named = numbers.rfind(|n| !n.is_empty()).map(str::to_owned);
     (text.to_owned(), named)
 }
