@@ -335,6 +335,33 @@ fn remedy_a_blocked_writer_fails_when_the_connection_is_reset() {
 }
 
 #[test]
+fn a_reset_that_strikes_a_connection_over_turmoil_is_told_at_both_ends() {
+    let (mut sim, network) = (plain(), adapter());
+    let at_server = Arc::new(Mutex::new(None));
+    let heard = Arc::clone(&at_server);
+    adapted_server(&mut sim, &network, move |mut stream| {
+        let heard = Arc::clone(&heard);
+        async move {
+            let error = stream.read_u8().await.unwrap_err();
+            *heard.lock().unwrap() = Some(error.kind());
+        }
+    });
+    sim.client("client", async move {
+        let mut stream = connect(&network).await?;
+        sleep(MOMENT).await;
+        let (end, reset) = (asyncserver_sim::End::Client, asyncserver_sim::Fault::Reset);
+        network.network().strike("client", "server", end, reset);
+        let error = stream.read_u8().await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
+        sleep(MOMENT).await;
+        Ok(())
+    });
+    sim.run().unwrap();
+    let heard = *at_server.lock().unwrap();
+    assert_eq!(heard, Some(io::ErrorKind::ConnectionReset));
+}
+
+#[test]
 fn trap_connects_are_refused_in_a_partition_and_succeed_in_half_of_one() {
     let mut sim = plain();
     plain_server(&mut sim, |_| async { sleep(MOMENT).await });

@@ -137,3 +137,36 @@ fn a_cut_holds_everything_back_and_loses_nothing() {
     assert_eq!(read(&mut pipe, ms(9)).1, b"ab");
     assert_eq!(read(&mut pipe, ms(9)).0, Read::EndOfStream);
 }
+
+#[test]
+fn the_end_takes_the_latency_too_and_does_not_come_before_the_bytes() {
+    let mut pipe = pipe(LinkFaults {
+        latency_ms: 10,
+        ..LinkFaults::default()
+    });
+    pipe.finish(ms(1));
+    assert!(!pipe.had_ended(ms(10)));
+    assert_eq!(read(&mut pipe, ms(10)).0, Read::Nothing(Some(ms(11))));
+    assert_eq!(read(&mut pipe, ms(11)).0, Read::EndOfStream);
+    assert!(pipe.had_ended(ms(11)));
+}
+
+#[test]
+fn corruption_meets_one_write_alone() {
+    let mut pipe = pipe(LinkFaults::default());
+    pipe.strike(Fault::Corrupt { xor: 0x20 }, ms(0));
+    pipe.write(ms(0), b"ab");
+    pipe.write(ms(0), b"cd");
+    assert_eq!(read(&mut pipe, ms(0)).1, b"Abcd");
+}
+
+#[test]
+fn an_end_that_a_cut_or_a_stall_keeps_back_has_not_come() {
+    let mut pipe = pipe(LinkFaults::default());
+    pipe.finish(ms(0));
+    pipe.set_hold(Hold::Held);
+    assert!(!pipe.had_ended(ms(1)));
+    pipe.set_hold(Hold::Released);
+    pipe.strike(Fault::Stall { ms: 5 }, ms(0));
+    assert!(!pipe.had_ended(ms(4)) && pipe.had_ended(ms(5)));
+}
