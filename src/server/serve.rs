@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use super::Server;
-use super::connect::Connected;
+use super::connect::{Connected, ConnectionPlace};
 use super::handshake::Handshake;
 use super::run::unless_panics;
 use super::shared::ServerShared;
@@ -292,10 +292,30 @@ where
     S: Transport,
     H: Handshake<S>,
 {
-    let server = &acceptor.server;
-    let Ok(place) = server.take_place(&endpoints) else {
+    let Ok(place) = acceptor.server.take_place(&endpoints) else {
         return;
     };
+    // On the heap, and gone once it is done: the connection may live for long.
+    let handshake = Box::pin(shake_hands(&acceptor, stream, endpoints, place));
+    if let Some((connected, transport)) = handshake.await {
+        drop(acceptor);
+        connected.serve(transport).await;
+    }
+}
+
+/// The application's handshake, within its time; `None`: there is no client,
+/// and the observer has been told why.
+async fn shake_hands<S, H>(
+    acceptor: &Acceptor<H>,
+    stream: S,
+    endpoints: Endpoints,
+    place: ConnectionPlace,
+) -> Option<(Connected, H::Transport)>
+where
+    S: Transport,
+    H: Handshake<S>,
+{
+    let server = &acceptor.server;
     let handshake = async { acceptor.handshake.perform(stream, &endpoints).await };
     let limited = within(&server.0, server.0.timeouts.handshake, handshake);
     // A shutdown drops it.
@@ -306,14 +326,12 @@ where
         Some(Some(Some(Err(error)))) => EndReason::HandshakeFailed(error.to_string().into()),
         Some(Some(Some(Ok((transport, mut options))))) => {
             options.endpoints.get_or_insert(endpoints);
-            Connected::new(server, place, options)
-                .serve(transport)
-                .await;
-            return;
+            return Some((Connected::new(server, place, options), transport));
         }
     };
     let report = ConnectionReport::of_unserved(reason);
     server.tell_refused(&endpoints, &report);
+    None
 }
 
 /// What `work` comes to; `None`: it panicked, and was dropped.
