@@ -176,7 +176,7 @@ fn limits(small: u16, rng: &mut Rng) -> Limits {
             *place = *rng.pick(choices);
         }
     };
-    or(&mut limits.message_bytes, &[0, 10, 300, 5000]);
+    or(&mut limits.message_bytes, &[10, 300, 5000]);
     or(&mut limits.in_flight, &[1, 2, 3]);
     or(&mut limits.tasks, &[0, 1, 2, 3]);
     or(&mut limits.unsent_bytes, &[1, 100, 5000]);
