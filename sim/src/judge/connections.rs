@@ -7,13 +7,14 @@ use asyncserver::runtime::{Clock, Endpoints};
 use harness::World as Recording;
 use oracle::{Call, Config, Direction, History, Observed, Returned, View, What};
 
-use crate::{LinkFaults, LinkPlan};
+use crate::{LinkFaults, LinkPlan, Network};
 
 /// All connections of a run. A clone is the same.
 #[derive(Clone)]
 pub(crate) struct Connections(Arc<Mutex<State>>);
 
 struct State {
+    network: Network,
     config: Config,
     clock: Arc<dyn Clock>,
     attempts: BTreeMap<(String, String), u64>,
@@ -51,6 +52,9 @@ struct Connection {
     /// It will be reset when the network heals.
     is_dead: bool,
     seen: Option<History>,
+    /// As the network names it.
+    route: String,
+    is_closed: bool,
 }
 
 /// A connection when all is over.
@@ -63,8 +67,9 @@ pub(crate) struct Seen {
 }
 
 impl Connections {
-    pub(crate) fn new(config: Config, clock: Arc<dyn Clock>) -> Self {
+    pub(crate) fn new(config: Config, clock: Arc<dyn Clock>, network: Network) -> Self {
         Self(Arc::new(Mutex::new(State {
+            network,
             config,
             clock,
             attempts: BTreeMap::new(),
@@ -81,6 +86,7 @@ impl Connections {
         let attempt = state.attempts.entry(pair).or_default();
         *attempt += 1;
         let name = format!("{client} {attempt}->{server}");
+        let route = format!("{client}->{server} {attempt}");
         let is_calm = state.weather == Weather::Calm;
         let mut config = state.config.clone();
         if !is_calm {
@@ -105,6 +111,8 @@ impl Connections {
             judged: Judged::ToTheEnd,
             is_dead: false,
             seen: None,
+            route,
+            is_closed: false,
         };
         state.by_name.insert(name.clone(), connection);
         state.order.push(name.clone());
@@ -133,6 +141,14 @@ impl Connections {
         }
     }
 
+    /// Its server has reported it.
+    pub(crate) fn closed(&self, endpoints: &Endpoints) {
+        let name = endpoints.to_string();
+        if let Some(connection) = self.locked().by_name.get_mut(&name) {
+            connection.is_closed = true;
+        }
+    }
+
     /// Records the beginning of a call at a server on all its connections.
     pub(crate) fn begin_call(
         &self,
@@ -142,8 +158,13 @@ impl Connections {
     ) -> Vec<(Recording, u32)> {
         let mut begun = Vec::new();
         for connection in self.locked().by_name.values_mut() {
-            let is_of = connection.generation.is_none_or(|of| of == generation);
-            if connection.server == server && is_of && connection.seen.is_none() {
+            // A shutdown is for those, too, that are about to be taken.
+            let is_of = match connection.generation {
+                Some(of) => of == generation,
+                None => matches!(what, Call::Shutdown { .. }),
+            };
+            let is_there = connection.seen.is_none() && !connection.is_closed;
+            if connection.server == server && is_of && is_there {
                 let call = connection.recording.begin_call(what);
                 connection.calls.push((generation, call));
                 begun.push((connection.recording.clone(), call));
@@ -191,8 +212,11 @@ impl Connections {
     }
 
     fn between(&self, client: &str, server: &str, mut change: impl FnMut(&mut Connection)) {
-        for connection in self.locked().by_name.values_mut() {
-            if connection.client == client && connection.server == server {
+        let mut state = self.locked();
+        let links = state.network.usage().links;
+        for connection in state.by_name.values_mut() {
+            let is_made = links.contains(&connection.route);
+            if is_made && connection.client == client && connection.server == server {
                 change(connection);
             }
         }

@@ -3,6 +3,7 @@
 
 mod calls;
 mod connections;
+mod excused;
 mod servers;
 mod stage;
 mod tap;

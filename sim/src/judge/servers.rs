@@ -155,10 +155,12 @@ impl Observer for Routing {
 
     fn connection_refused(&self, endpoints: &Endpoints, report: &ConnectionReport) {
         self.connections.taken(endpoints, self.generation);
+        self.connections.closed(endpoints);
         self.of(endpoints).connection_refused(endpoints, report);
     }
 
     fn connection_closed(&self, client: &ClientHandle, report: &ConnectionReport) {
+        self.connections.closed(client.endpoints());
         self.of(client.endpoints())
             .connection_closed(client, report);
     }

@@ -48,7 +48,7 @@ pub(crate) fn links(plan: &Plan) -> impl Fn(&Route, &mut Rng) -> LinkPlan + Send
 impl<'p> Stage<'p> {
     pub(crate) fn set(plan: &'p Plan, world: &World) -> Self {
         let clock = Arc::new(SimClock::new(world.probe().time().clone()));
-        let connections = Connections::new(plan.config.clone(), clock);
+        let connections = Connections::new(plan.config.clone(), clock, world.network().clone());
         let start = |number| PlannedServer::start(world, number, &plan.config, &connections);
         let servers: Vec<_> = (0..plan.servers.max(1)).map(start).collect();
         let witness = Witness {

@@ -6,6 +6,7 @@ use std::fmt;
 use oracle::{Oracle, Reason, Report, What};
 
 use super::connections::{Judged, Seen};
+use super::excused::is_excused;
 use super::stage::Witness;
 use crate::{Failure, Plan, Run};
 
@@ -123,12 +124,13 @@ fn panics(run: &Run<()>, witness: &Witness, seen: &[Seen]) -> Option<Verdict> {
 fn rejected(seen: &[Seen]) -> Option<Verdict> {
     seen.iter().find_map(|connection| {
         let oracle = Oracle::new(&connection.history);
-        let judged = match connection.judged {
-            Judged::ToTheEnd => oracle.finish(),
-            Judged::SoFar => oracle.judge(),
-            Judged::Not => Ok(()),
+        let violations = match connection.judged {
+            Judged::ToTheEnd => oracle.violations(),
+            Judged::SoFar => oracle.judge().err().into_iter().collect(),
+            Judged::Not => Vec::new(),
         };
-        let violation = judged.err()?;
+        let mut violations = violations.into_iter();
+        let violation = violations.find(|v| !is_excused(&connection.history, v))?;
         let rule = violation.rule.to_string();
         let verdict = Verdict::new(VerdictKind::Rejected, &rule, violation.to_string());
         Some(verdict.of(&connection.name))

@@ -12,7 +12,7 @@ use tokio::sync::{mpsc, watch};
 use super::connections::Connections;
 use super::servers::PlannedServer;
 use super::tap::TapConnector;
-use crate::{End, Fault, Host, World};
+use crate::{End, Fault, Host, Network, World};
 
 enum Write {
     Bytes(Vec<u8>),
@@ -45,7 +45,8 @@ pub(crate) struct WireClient {
 impl WireClient {
     pub(crate) fn dial(world: &World, connector: TapConnector, server: &PlannedServer) -> Self {
         let host = world.host(&connector.client);
-        let ((connection, recording), writes, reading) = start(&host, &connector, server);
+        let ((connection, recording), writes, reading) =
+            start(world.network(), &host, &connector, server);
         Self {
             world: world.clone(),
             host,
@@ -62,7 +63,12 @@ impl WireClient {
     /// Dials again; what was before goes away.
     pub(crate) fn redial(&mut self) {
         self.reading.send_replace(Reading::Gone);
-        let (named, writes, reading) = start(&self.host, &self.connector, &self.server);
+        let (named, writes, reading) = start(
+            self.world.network(),
+            &self.host,
+            &self.connector,
+            &self.server,
+        );
         (self.connection, self.recording) = named;
         (self.writes, self.reading) = (writes, reading);
     }
@@ -251,11 +257,22 @@ type Started = (
     watch::Sender<Reading>,
 );
 
-fn start(host: &Host, connector: &TapConnector, server: &PlannedServer) -> Started {
+fn start(
+    network: &Network,
+    host: &Host,
+    connector: &TapConnector,
+    server: &PlannedServer,
+) -> Started {
     let (named, connected) = connector.begin(&server.name);
     let (writes, to_write) = mpsc::unbounded_channel();
     let (reading, mode) = watch::channel(Reading::All);
-    let (spawner, recording) = (host.executor().clone(), named.1.clone());
+    let (spawner, network) = (host.executor().clone(), network.clone());
+    let (connections, client) = (connector.connections.clone(), connector.client.clone());
+    let server = server.name.clone();
+    let reset = move || {
+        connections.record_between(&client, &server, &[What::ClientReset]);
+        network.strike(&client, &server, End::Client, Fault::Reset);
+    };
     host.executor().spawn_as("wire", async move {
         let mut gone = mode.clone();
         let stream = tokio::select! {
@@ -266,7 +283,7 @@ fn start(host: &Host, connector: &TapConnector, server: &PlannedServer) -> Start
         let Ok(stream) = stream else { return };
         let (from, to) = tokio::io::split(stream);
         spawner.spawn_as("reader", read(from, mode.clone()));
-        spawner.spawn_as("writer", write(to, to_write, mode, recording));
+        spawner.spawn_as("writer", write(to, to_write, mode, reset));
     });
     (named, writes, reading)
 }
@@ -315,7 +332,7 @@ async fn write(
     mut to: impl AsyncWrite + Unpin,
     mut writes: mpsc::UnboundedReceiver<Write>,
     mut mode: watch::Receiver<Reading>,
-    recording: Recording,
+    reset: impl Fn() + Send,
 ) {
     let writing = async {
         while let Some(write) = writes.recv().await {
@@ -331,7 +348,7 @@ async fn write(
                     break;
                 }
                 Write::Reset => {
-                    recording.record(What::ClientReset);
+                    reset();
                     break;
                 }
             }

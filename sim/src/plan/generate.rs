@@ -76,7 +76,7 @@ impl Plan {
         } else {
             1
         };
-        let config = config(profile, &mut rng, clients.len());
+        let config = config(profile, &mut rng);
         let mut events = Vec::new();
         for (number, client) in (0..).zip(&clients) {
             let rng = &mut seeds.child("events", number).stream();
@@ -148,7 +148,7 @@ fn clients(seeds: Seed, profile: Profile, rng: &mut Rng) -> Vec<ClientPlan> {
     (0..if alone { 1 } else { count }).map(client).collect()
 }
 
-fn config(profile: Profile, rng: &mut Rng, clients: usize) -> Config {
+fn config(profile: Profile, rng: &mut Rng) -> Config {
     let small = match profile {
         Profile::Calm => 100,
         Profile::TinyLimits => 900,
@@ -157,11 +157,8 @@ fn config(profile: Profile, rng: &mut Rng, clients: usize) -> Config {
     let mut config = Config {
         on_half_close: *rng.pick(&[OnHalfClose::Leave, OnHalfClose::Drain]),
         tasks: scripted_tasks(),
-        neighbours: if clients > 1 {
-            Neighbours::Some
-        } else {
-            Neighbours::None
-        },
+        // A client that connects again has tasks of its last connection beside it.
+        neighbours: Neighbours::Some,
         ..Config::default()
     };
     config.limits = limits(small, rng);
@@ -176,7 +173,7 @@ fn limits(small: u16, rng: &mut Rng) -> Limits {
             *place = *rng.pick(choices);
         }
     };
-    or(&mut limits.message_bytes, &[0, 10, 300, 5000]);
+    or(&mut limits.message_bytes, &[10, 300, 5000]);
     or(&mut limits.in_flight, &[1, 2, 3]);
     or(&mut limits.tasks, &[0, 1, 2, 3]);
     or(&mut limits.unsent_bytes, &[1, 100, 5000]);
