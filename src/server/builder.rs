@@ -4,7 +4,7 @@ use std::future::Future;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use tokio::sync::{Notify, watch};
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use super::Server;
@@ -167,7 +167,6 @@ impl ServerBuilder {
             observer: self.observer,
             client_left: Notify::new(),
             stop: CancellationToken::new(),
-            shutdown_end: watch::Sender::new(None),
         }));
         for (code, name, registration) in self.registrations {
             // A reserved code was refused when it was given.

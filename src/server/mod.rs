@@ -8,6 +8,7 @@ mod bodies;
 mod builder;
 mod client;
 mod connect;
+mod drain;
 mod driver;
 mod error;
 mod handle;
@@ -32,6 +33,7 @@ use std::time::Duration;
 
 pub use self::builder::ServerBuilder;
 use self::connect::Connected;
+pub use self::drain::{ClosedConnection, DrainReport};
 pub use self::error::{ErrorCoder, TaskError, TaskFunctionError};
 pub use self::handle::ClientHandle;
 pub use self::handshake::{ConnectionOptions, Handshake, HandshakeError, NoHandshake};
@@ -39,7 +41,7 @@ pub use self::observe::{ObservedTask, Observer};
 pub use self::reader::MessageReader;
 pub use self::registration::{Execution, RegisterError, Registration, RegistrationView};
 pub use self::response::Response;
-pub use self::serve::{ClosedConnection, DrainReport, Serving};
+pub use self::serve::Serving;
 use self::shared::ServerShared;
 pub use self::task::{Request, Task, TaskContext, TaskFunction};
 pub use crate::proto::{

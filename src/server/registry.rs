@@ -4,9 +4,10 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Instant;
 
+use super::drain::ClosedConnection;
 use super::registration::{RegisterError, Registered, Registration};
-use super::serve::ClosedConnection;
 use super::session::Session;
 use crate::proto::ConnectionReport;
 use crate::runtime::Endpoints;
@@ -35,6 +36,8 @@ pub(crate) struct Registry {
 #[derive(Debug, Default)]
 struct Drains {
     under_way: usize,
+    /// When the shortest of them all ends (PROTOCOL D2, D6).
+    end: Option<Instant>,
     closed: Vec<ClosedConnection>,
 }
 
@@ -110,6 +113,17 @@ impl Registry {
     /// From now on the reports of connections that end are kept.
     pub(crate) fn begin_drain(&self) {
         self.drains.lock().under_way += 1;
+    }
+
+    /// All shutdowns end then at the latest.
+    pub(crate) fn bring_shutdown_forward(&self, end: Instant) {
+        let mut drains = self.drains.lock();
+        drains.end = drains.end.into_iter().chain([end]).min();
+    }
+
+    /// When the shortest of all shutdowns ends.
+    pub(crate) fn shutdown_end(&self) -> Option<Instant> {
+        self.drains.lock().end
     }
 
     pub(crate) fn note_closed(&self, endpoints: &Endpoints, report: &ConnectionReport) {

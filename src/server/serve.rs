@@ -11,10 +11,11 @@ use tokio_util::sync::CancellationToken;
 
 use super::Server;
 use super::connect::{Connected, ConnectionPlace};
+use super::drain::{Drain, DrainReport};
 use super::handshake::Handshake;
 use super::run::unless_panics;
 use super::shared::ServerShared;
-use crate::proto::{ConnectionReport, EndReason, RequestCounts};
+use crate::proto::{ConnectionReport, EndReason};
 use crate::runtime::tcp::AcceptBackoff;
 use crate::runtime::{Address, Endpoints, Listener, Transport, sleep};
 
@@ -36,74 +37,6 @@ pub struct Serving {
     address: Option<Address>,
     /// Ends the accept loop and handshakes; the server's own ends this one, too.
     stop: CancellationToken,
-}
-
-/// A connection that ended during a shutdown.
-///
-/// ```
-/// use asyncserver::server::DrainReport;
-/// fn show(report: &DrainReport) {
-///     for closed in &report.connections {
-///         println!("{}: {}", closed.endpoints, closed.report.reason);
-///     }
-/// }
-/// ```
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub struct ClosedConnection {
-    /// Whose it was.
-    pub endpoints: Endpoints,
-    /// How it ended.
-    pub report: ConnectionReport,
-}
-
-/// What a shutdown came to.
-///
-/// ```
-/// use asyncserver::server::DrainReport;
-/// fn exit_status(report: &DrainReport) -> u8 {
-///     if report.is_clean() { 0 } else { 3 }
-/// }
-/// ```
-#[derive(Clone, Debug, Default)]
-#[non_exhaustive]
-pub struct DrainReport {
-    /// Every connection that ended since the shutdown began.
-    pub connections: Vec<ClosedConnection>,
-    /// Connections that had not ended when the time was over: a task's code
-    /// blocks their thread (PROTOCOL D4).
-    pub stuck: Vec<Endpoints>,
-}
-
-impl DrainReport {
-    /// The counts of all connections together.
-    #[must_use]
-    pub fn counts(&self) -> RequestCounts {
-        let mut sum = RequestCounts::default();
-        for RequestCounts {
-            accepted,
-            ok,
-            errors,
-            cancelled,
-            interrupted,
-            cancels,
-        } in self.connections.iter().map(|closed| closed.report.counts)
-        {
-            sum.accepted += accepted;
-            sum.ok += ok;
-            sum.errors += errors;
-            sum.cancelled += cancelled;
-            sum.interrupted += interrupted;
-            sum.cancels += cancels;
-        }
-        sum
-    }
-
-    /// Whether every accepted request was answered, and no connection is stuck.
-    #[must_use]
-    pub fn is_clean(&self) -> bool {
-        self.stuck.is_empty() && self.counts().interrupted == 0
-    }
 }
 
 /// What each connection's own task needs.
@@ -167,7 +100,8 @@ impl Serving {
         server.disconnect(after);
         let limit = after.saturating_add(MOMENT);
         if let Some(end) = server.0.clock.now().checked_add(limit) {
-            server.0.bring_shutdown_forward(end);
+            server.0.registry.bring_shutdown_forward(end);
+            server.0.client_left.notify_waiters();
         }
         async move {
             let stuck = match wait_for_connections(&server).await {
@@ -192,48 +126,26 @@ enum Waited {
 /// Until no connection is left, those in their handshakes included, or the
 /// shortest of all shutdowns is over.
 async fn wait_for_connections(server: &Server) -> Waited {
-    let mut ends = server.0.shutdown_end.subscribe();
-    let no_connection = |server: &ServerShared| server.places.connections.are_all_free();
-    let mut all_ended = pin!(server.0.wait_until(no_connection));
     let mut timer = server.0.clock.timer();
     loop {
-        let end = *ends.borrow_and_update();
-        let mut changed = pin!(ends.changed());
-        let waited = std::future::poll_fn(|cx| {
-            if all_ended.as_mut().poll(cx).is_ready() {
-                return Poll::Ready(Some(Waited::AllEnded));
-            }
+        let mut changed = pin!(server.0.client_left.notified());
+        // Registered before it looks: no change is missed.
+        changed.as_mut().enable();
+        if server.0.places.connections.are_all_free() {
+            return Waited::AllEnded;
+        }
+        let end = server.0.registry.shutdown_end();
+        let time_is_up = std::future::poll_fn(|cx| {
             if let Some(end) = end
                 && timer.poll_until(end, cx).is_ready()
             {
-                return Poll::Ready(Some(Waited::TimeIsUp));
+                return Poll::Ready(true);
             }
-            changed.as_mut().poll(cx).map(|_| None)
-        })
-        .await;
-        if let Some(waited) = waited {
-            return waited;
+            changed.as_mut().poll(cx).map(|()| false)
+        });
+        if time_is_up.await {
+            return Waited::TimeIsUp;
         }
-    }
-}
-
-/// While one lives, the server keeps the reports of connections that end.
-struct Drain(Server);
-
-impl Drain {
-    fn begin(server: &Server) -> Self {
-        server.0.registry.begin_drain();
-        Self(server.clone())
-    }
-
-    fn closed(&self) -> Vec<ClosedConnection> {
-        self.0.0.registry.closed()
-    }
-}
-
-impl Drop for Drain {
-    fn drop(&mut self) {
-        self.0.0.registry.end_drain();
     }
 }
 

@@ -1,9 +1,8 @@
 //! What all connections of a server share.
 
 use std::sync::Arc;
-use std::time::Instant;
 
-use tokio::sync::{Notify, watch};
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use super::observe::Observer;
@@ -25,12 +24,11 @@ pub(crate) struct ServerShared {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) executor: Arc<dyn Executor>,
     pub(crate) observer: Arc<dyn Observer>,
-    /// Woken when a client has left the list, and when a connection has ended.
+    /// Woken when a client has left the list, when a connection has ended, and
+    /// when a shutdown ends earlier.
     pub(crate) client_left: Notify,
     /// Cancelled by a shutdown: no connection is accepted any more (D6).
     pub(crate) stop: CancellationToken,
-    /// When the shortest of all shutdowns ends (D2, D6).
-    pub(crate) shutdown_end: watch::Sender<Option<Instant>>,
 }
 
 impl ServerShared {
@@ -45,16 +43,5 @@ impl ServerShared {
             }
             left.await;
         }
-    }
-
-    /// A shutdown ends then at the latest: the earliest end counts for all.
-    pub(crate) fn bring_shutdown_forward(&self, end: Instant) {
-        self.shutdown_end.send_if_modified(|earliest| {
-            let is_earlier = earliest.is_none_or(|earliest| end < earliest);
-            if is_earlier {
-                *earliest = Some(end);
-            }
-            is_earlier
-        });
     }
 }
