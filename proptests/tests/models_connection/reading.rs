@@ -36,10 +36,14 @@ impl Pair {
         let was_open = self.model.phase() == Phase::Open;
         self.model.look(self.now);
         let (mut at, now) = (0, self.clock.at(self.now));
+        // A byte is at most one input, and what waited is one more, and its end.
+        let mut at_most = self.buffer.len() + 2;
         while let Some(input) =
             self.library
                 .handle_input(&self.buffer, &mut at, &mut self.desk, now)
         {
+            same("inputs come to an end", &true, &(at_most > 0))?;
+            at_most -= 1;
             self.take_retired()?;
             let event = match input {
                 Input::Handled => continue,
