@@ -104,8 +104,13 @@ pub enum Op {
     StallReading,
     /// Both directions of the server's transport move again.
     Unstall,
-    /// The server's transport fails at its next read or write.
-    TransportError,
+    /// The server's transport fails: at its next read or write, or once it has
+    /// taken so many more bytes.
+    TransportError {
+        /// How many.
+        #[serde(default, skip_serializing_if = "is_zero")]
+        after_bytes: usize,
+    },
     /// The server's program looks at the list of tasks.
     List,
     /// The server's program cancels a task.
@@ -154,6 +159,11 @@ pub enum Op {
     Pass,
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
+const fn is_zero(bytes: &usize) -> bool {
+    *bytes == 0
+}
+
 /// A piece of a request's bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Piece {
@@ -193,7 +203,7 @@ impl Op {
             Self::StallWriting => "stall_writing",
             Self::StallReading => "stall_reading",
             Self::Unstall => "unstall",
-            Self::TransportError => "transport_error",
+            Self::TransportError { .. } => "transport_error",
             Self::List => "list",
             Self::Cancel { .. } => "cancel",
             Self::CancelAll => "cancel_all",

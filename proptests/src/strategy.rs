@@ -348,7 +348,7 @@ fn plain_op(kind: &str) -> Op {
         "stall_writing" => Op::StallWriting,
         "stall_reading" => Op::StallReading,
         "unstall" => Op::Unstall,
-        "transport_error" => Op::TransportError,
+        "transport_error" => Op::TransportError { after_bytes: 0 },
         "list" => Op::List,
         "cancel_all" => Op::CancelAll,
         "end_context" => Op::EndContext,

@@ -33,6 +33,10 @@ pub struct TaskSpec {
     /// How the task function of a scripted task takes its message.
     #[serde(default)]
     pub reads: Reads,
+    /// The task that its run function cancels first of all, by its id: the
+    /// server's program acts inside a turn of the connection.
+    #[serde(default)]
+    pub cancels: Option<u32>,
 }
 
 const fn begin_after() -> usize {
@@ -53,6 +57,7 @@ impl TaskSpec {
             begin_after_bytes: begin_after(),
             max_in_flight: None,
             reads: Reads::Whole,
+            cancels: None,
         }
     }
 

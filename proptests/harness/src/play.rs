@@ -178,7 +178,7 @@ impl Player {
             | Op::StallWriting
             | Op::StallReading
             | Op::Unstall
-            | Op::TransportError => self.network_step(op).await,
+            | Op::TransportError { .. } => self.network_step(op).await,
             Op::Complete { id, how } => self.world.complete(*id, *how),
             Op::CompleteBody { id, how } => self.world.complete_body(*id, *how),
             Op::Pass => {}

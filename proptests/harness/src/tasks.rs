@@ -7,9 +7,11 @@ use asyncserver::server::{
     ClientHandle, MessageReader, OnCancel, Registration, Request, Response, Server, ServerBuilder,
     Task, TaskContext, TaskError, TaskFunction, TaskFunctionError,
 };
-use asyncserver::wire::{ByteOrder, ErrorCode, TaskCode};
+use asyncserver::wire::{ByteOrder, ErrorCode, TaskCode, TaskId};
 use bytes::Bytes;
-use oracle::{BodyEnd, Does, FunctionEnd, Reads, RunEnd, Runs, TaskSpec, What, pattern};
+use oracle::{
+    BodyEnd, Call, Does, FunctionEnd, Reads, Returned, RunEnd, Runs, TaskSpec, What, pattern,
+};
 use sha2::{Digest, Sha256};
 use tokio::io::AsyncReadExt;
 
@@ -135,6 +137,12 @@ async fn run(
 ) -> Result<Response, TaskError> {
     let run = Run::start(&world, spec.code, context.id().0);
     let number = run.run;
+    if let Some(id) = spec.cancels {
+        world.called(Call::Cancel { id }, || {
+            context.client().cancel(TaskId(id));
+            Returned::Nothing
+        });
+    }
     let end = match spec.does {
         Does::Scripted => {
             let how = world.run_end(context.id().0).await;

@@ -145,7 +145,7 @@ impl WireClient {
             Op::Leave => {
                 self.reading.send_replace(Reading::Gone);
             }
-            Op::Reset | Op::TransportError => {
+            Op::Reset | Op::TransportError { .. } => {
                 self.connections
                     .record_between(client, server, &[What::ClientReset]);
                 network.strike(client, server, End::Client, Fault::Reset);

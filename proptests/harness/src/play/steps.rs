@@ -94,9 +94,11 @@ impl Player {
                     self.client.read_what_waits().await;
                 }
             }
-            Op::TransportError => {
-                self.world.record(What::ClientReset);
-                self.network.fail_server();
+            Op::TransportError { after_bytes } => {
+                if *after_bytes == 0 {
+                    self.world.record(What::ClientReset);
+                }
+                self.network.fail_server(*after_bytes);
             }
             _ => {}
         }
