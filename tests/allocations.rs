@@ -89,11 +89,15 @@ fn after_burst(tasks: u32, now: Instant) -> Connection<()> {
         keys.push(key);
     }
     assert_eq!(keys.len(), tasks as usize, "L5 has room for them");
-    for key in keys {
+    let mut output = BytesMut::new();
+    for (at, key) in keys.into_iter().enumerate() {
         let finished = connection.finished(key, Outcome::Whole(b"pong"), || now);
         assert!(matches!(finished, TaskFinished::Removed(_)));
+        if at == 0 {
+            // The transport is slow: the others are fetched behind this one.
+            connection.poll_output(&mut output);
+        }
     }
-    let mut output = BytesMut::new();
     while connection.has_output() {
         connection.poll_output(&mut output);
         connection.handle_written(output.len());
