@@ -3,7 +3,8 @@
 use proptest::prelude::*;
 use proptest::sample::select;
 
-use super::{AskStrategy, configs, scenario, sizes, timed, times};
+use super::requests::{AskStrategy, sizes, times};
+use super::{configs, scenario, timed};
 use crate::Config;
 use crate::op::Scenario;
 use crate::request::Ask;
