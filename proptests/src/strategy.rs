@@ -21,7 +21,7 @@ pub use self::requests::{ids, requests};
 pub use self::settings::configs;
 pub use self::themes::Theme;
 use crate::Config;
-use crate::op::{Op, Scenario, Step};
+use crate::op::{Neighbour, Op, Scenario, Step};
 
 /// Every kind of [`Op`] from which a scenario picks.
 pub const KINDS: [&str; 26] = [
@@ -66,35 +66,51 @@ pub fn any_scenarios(steps: usize) -> impl Strategy<Value = Scenario> {
     (configs(), swarm, subsequence(asks(), 1..=6)).prop_flat_map(move |(config, kinds, asks)| {
         // Without requests nothing happens.
         let kinds = [kinds, vec!["send"; 3], vec!["complete"]].concat();
-        timed(kinds, asks, steps).prop_map(move |timed| scenario(config.clone(), timed))
+        let few = prop_oneof![7 => Just(0), 1 => Just(1usize)];
+        connections(kinds, asks, steps, few.boxed())
+            .prop_map(move |connections| scenario(config.clone(), connections))
     })
 }
 
-/// Steps of these kinds with these requests.
-fn timed(
+/// When a connection comes, and its steps, each with the pause before it.
+type Connection = (u64, Vec<(u64, Op)>);
+
+/// What happens to a first connection, and to so many others.
+fn connections(
     kinds: Vec<&'static str>,
     asks: Vec<AskStrategy>,
     steps: usize,
-) -> impl Strategy<Value = Vec<(u64, Op)>> {
+    others: BoxedStrategy<usize>,
+) -> impl Strategy<Value = Vec<Connection>> {
     let op = select(kinds).prop_flat_map(move |kind| op(kind, &asks));
-    vec((pauses(), op), 1..=steps)
+    let step = (pauses(), op).boxed();
+    let first = vec(step.clone(), 1..=steps).prop_map(|steps| (0, steps));
+    let comes = prop_oneof![4 => Just(0), 1 => 1..50u64, 1 => 50..700u64];
+    let other = (comes, vec(step, 1..=steps.div_ceil(2))).boxed();
+    let others = others.prop_flat_map(move |others| vec(other.clone(), others));
+    (first, others).prop_map(|(first, others)| [vec![first], others].concat())
 }
 
-fn scenario(config: Config, timed: Vec<(u64, Op)>) -> Scenario {
-    let mut steps = in_time(timed);
-    aim(&mut steps);
-    if config.transport_buffer_bytes < SMALL_BUFFER {
-        steps.iter_mut().for_each(|step| shorten(&mut step.op));
-    }
+fn scenario(config: Config, connections: Vec<Connection>) -> Scenario {
+    let few_bytes = config.transport_buffer_bytes < SMALL_BUFFER;
+    let mut connections = connections.into_iter().map(|(at_ms, timed)| {
+        let mut steps = in_time(at_ms, timed);
+        aim(&mut steps);
+        if few_bytes {
+            steps.iter_mut().for_each(|step| shorten(&mut step.op));
+        }
+        Neighbour { at_ms, steps }
+    });
+    let first = connections.next().unwrap_or_default();
     Scenario {
         about: String::new(),
         config,
-        steps,
+        steps: first.steps,
+        neighbours: connections.collect(),
     }
 }
 
-fn in_time(timed: Vec<(u64, Op)>) -> Vec<Step> {
-    let mut at_ms = 0;
+fn in_time(mut at_ms: u64, timed: Vec<(u64, Op)>) -> Vec<Step> {
     let step = |(pause, op)| {
         at_ms += pause;
         Step { at_ms, op }

@@ -4,7 +4,10 @@ use proptest::option;
 use proptest::prelude::*;
 use proptest::sample::select;
 
-use crate::{Config, Limits, Neighbours, OnHalfClose, Order, Timeouts, Tolerance, scripted_tasks};
+use crate::{
+    Config, Limits, Neighbours, OnHalfClose, Order, Runs, TaskSpec, Timeouts, Tolerance,
+    scripted_tasks,
+};
 
 /// Settings: often PROTOCOL's own, often small ones.
 pub fn configs() -> impl Strategy<Value = Config> {
@@ -17,23 +20,41 @@ pub fn configs() -> impl Strategy<Value = Config> {
         option::of(0..4u32),
         limits(),
         timeouts(),
-        buffer,
+        (buffer, tasks()),
     )
         .prop_map(
-            |(byte_order, on_half_close, negotiate, limits, timeouts, transport_buffer_bytes)| {
-                Config {
-                    byte_order,
-                    on_half_close,
-                    negotiate,
-                    limits,
-                    timeouts,
-                    tasks: scripted_tasks(),
-                    transport_buffer_bytes,
-                    neighbours: Neighbours::None,
-                    tolerance: Tolerance::default(),
-                }
+            |(byte_order, on_half_close, negotiate, limits, timeouts, (buffer, tasks))| Config {
+                byte_order,
+                on_half_close,
+                negotiate,
+                limits,
+                timeouts,
+                tasks,
+                transport_buffer_bytes: buffer,
+                neighbours: Neighbours::None,
+                tolerance: Tolerance::default(),
             },
         )
+}
+
+/// All tasks; their futures run where the server likes, or all in one other
+/// place, or each code in another one.
+fn tasks() -> impl Strategy<Value = Vec<TaskSpec>> {
+    let places = vec![
+        [Runs::Async; 3],
+        [Runs::Async; 3],
+        [Runs::Local; 3],
+        [Runs::Spawn; 3],
+        [Runs::Local, Runs::Spawn, Runs::Async],
+        [Runs::Spawn, Runs::Async, Runs::Local],
+    ];
+    select(places).prop_map(|places| {
+        let mut tasks = scripted_tasks();
+        for task in tasks.iter_mut().filter(|task| task.runs.is_future()) {
+            task.runs = places[usize::from(task.code) % places.len()];
+        }
+        tasks
+    })
 }
 
 fn limits() -> impl Strategy<Value = Limits> {
