@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::history::{BodyEnd, RunEnd};
 use crate::{Config, Hex, Request};
 
-/// A server's settings, and what happens to one connection of it.
+/// A server's settings, and what happens to one connection of it, or to several.
 ///
 /// It is kept as JSON: see [`Scenario::from_json`].
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -17,6 +17,19 @@ pub struct Scenario {
     #[serde(default)]
     pub config: Config,
     /// What happens, by time; steps of the same time happen in their order.
+    pub steps: Vec<Step>,
+    /// More connections of the same server. Steps of one time come by turns.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub neighbours: Vec<Neighbour>,
+}
+
+/// One more connection of a scenario's server.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Neighbour {
+    /// When it comes, in virtual milliseconds from the start of the first one.
+    #[serde(default)]
+    pub at_ms: u64,
+    /// What happens to it, by the times of the first one.
     pub steps: Vec<Step>,
 }
 
@@ -42,7 +55,7 @@ impl Scenario {
 /// Something that happens at a time.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Step {
-    /// When, in virtual milliseconds from the connection's start.
+    /// When, in virtual milliseconds from the start of the scenario's first connection.
     pub at_ms: u64,
     /// What.
     #[serde(flatten)]

@@ -66,8 +66,8 @@ impl TaskSpec {
     pub const fn grace_ms(&self) -> u64 {
         match (self.on_cancel, self.runs) {
             (OnCancel::Cooperate { grace_ms }, _) => grace_ms,
-            (OnCancel::Drop, Runs::Async) => 0,
             (OnCancel::Drop, Runs::Blocking) => 1000,
+            (OnCancel::Drop, _) => 0,
         }
     }
 }
@@ -90,11 +90,23 @@ pub enum OnCancel {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Runs {
-    /// As a future.
+    /// As a future, where the server thinks best.
     #[default]
     Async,
+    /// As a future in the connection's own task.
+    Local,
+    /// As a future of its own on the executor, from its first poll on.
+    Spawn,
     /// On a thread of its own, where nothing can drop it.
     Blocking,
+}
+
+impl Runs {
+    /// Whether it can be dropped where it waits (T10, T13).
+    #[must_use]
+    pub const fn is_future(self) -> bool {
+        !matches!(self, Self::Blocking)
+    }
 }
 
 /// How the task function of a scripted task takes its message.

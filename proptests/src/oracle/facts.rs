@@ -4,7 +4,9 @@
 use super::received::{self, Received, Reply, Tail};
 use super::sent::{self, Partial, Sent, Stream};
 use crate::config::Config;
-use crate::history::{BodyEnd, Call, Direction, FunctionEnd, History, Returned, RunEnd, What};
+use crate::history::{
+    BodyEnd, Call, Direction, Ending, FunctionEnd, History, Observed, Returned, RunEnd, What,
+};
 use crate::report::Report;
 
 /// An event, by its index: an earlier one happened before.
@@ -289,11 +291,15 @@ impl<'h> Facts<'h> {
         self.config.task(request.code).is_some()
     }
 
-    /// How many tasks with this id the observer saw finish.
+    /// How many tasks with this id the observer saw finish. One that the end of
+    /// the connection interrupts may start all the same, in its grace (T10).
     fn finished_before(&self, moment: Moment, id: u32) -> usize {
+        let is_it = |what: &What| {
+            matches!(what, What::Observed(Observed::Finished { id: of, ending })
+                if *of == id && *ending != Ending::Interrupted)
+        };
         let events = self.history.events[..moment].iter();
-        let is_it = |event: &&crate::Event| matches!(event.what, What::Observed(crate::Observed::Finished { id: of, .. }) if of == id);
-        events.filter(is_it).count()
+        events.filter(|event| is_it(&event.what)).count()
     }
 
     fn request_of_function(&self, moment: Moment, id: u32, code: u8) -> Option<usize> {

@@ -42,6 +42,8 @@ struct Kept {
     _config: Option<serde_json::Value>,
     #[serde(rename = "steps")]
     _steps: serde_json::Value,
+    #[serde(rename = "neighbours")]
+    _neighbours: Option<serde_json::Value>,
     /// Texts that the timeline has.
     #[serde(default)]
     shows: Vec<String>,
@@ -77,7 +79,8 @@ fn fault(name: &str, scenario: &Scenario) -> Option<String> {
         return Some(format!("it shows \"{text}\"\n{timeline}"));
     }
     let state = name.strip_prefix("reach_")?.replace('_', "");
-    let reached = oracle::reached(&outcome.history);
+    let mut reached = oracle::reached(outcome.history());
+    reached.extend(oracle::reached_together(&outcome.seen));
     let mut names = reached.iter().map(|reached| format!("{reached:?}"));
     let has_reached = names.any(|name| name.to_lowercase() == state);
     (!has_reached).then(|| format!("it reaches {reached:?} alone"))

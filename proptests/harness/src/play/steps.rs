@@ -1,26 +1,23 @@
 //! What each step does.
 
-use std::sync::Arc;
-use std::task::Poll;
 use std::time::Duration;
 
-use asyncserver::runtime::BoxFuture;
 use asyncserver::wire::TaskId;
 use oracle::{Call, Direction, Op, Request, Returned, Then, What};
 
-use super::{Player, Writing};
+use super::player::{Player, Writing};
 use crate::client::{Reading, Write};
 use crate::world::lock;
 
 impl Player {
     pub(super) fn send(&self, request: &Request) {
-        let bytes = request.encode(self.config.byte_order.into());
+        let bytes = request.encode(self.program.config.byte_order.into());
         self.client.queue(Write::Bytes(bytes));
     }
 
     /// What the client sends.
     pub(super) fn send_step(&self, op: &Op) {
-        let order = self.config.byte_order.into();
+        let order = self.program.config.byte_order.into();
         let bytes = |bytes: &[u8]| self.client.queue(Write::Bytes(bytes.to_vec()));
         match op {
             Op::Send { request, pieces } => {
@@ -127,9 +124,10 @@ impl Player {
         };
         match *op {
             Op::ServerDisconnect { after_ms } => {
-                called(Call::ServerDisconnect { after_ms }, &|| {
-                    self.server.disconnect(ms(after_ms));
-                });
+                let call = Call::ServerDisconnect { after_ms };
+                let server = &self.program.server;
+                self.program
+                    .called_for_all(call, || server.disconnect(ms(after_ms)));
             }
             Op::EndContext => called(Call::EndContext, &|| self.context.cancel()),
             Op::DropConnection => {
@@ -139,7 +137,7 @@ impl Player {
                     poller.wake();
                 }
             }
-            Op::Shutdown { after_ms } => self.shutdown(after_ms),
+            Op::Shutdown { after_ms } => self.program.shutdown(after_ms),
             _ => {}
         }
         let Some(client) = &self.handle else {
@@ -159,30 +157,5 @@ impl Player {
             Op::Close => called(Call::Close, &|| client.close()),
             _ => {}
         }
-    }
-
-    fn shutdown(&self, after_ms: u64) {
-        let call = self.world.begin_call(Call::Shutdown { after_ms });
-        let over = self.serving.shutdown(Duration::from_millis(after_ms));
-        let over: BoxFuture<'static, ()> = Box::pin(async move { drop(over.await) });
-        lock(&self.shutdowns).push((call, over));
-        let (world, shutdowns) = (self.world.clone(), Arc::clone(&self.shutdowns));
-        // Whichever is woken looks at all, oldest first: Tokio wakes those who
-        // wait for one thing in a random order.
-        self.executor
-            .run_beside(Box::pin(std::future::poll_fn(move |cx| {
-                let mut shutdowns = lock(&shutdowns);
-                shutdowns.retain_mut(|(call, over)| {
-                    let is_over = over.as_mut().poll(cx).is_ready();
-                    if is_over {
-                        world.end_call(*call, Returned::Nothing);
-                    }
-                    !is_over
-                });
-                if shutdowns.is_empty() {
-                    return Poll::Ready(());
-                }
-                Poll::Pending
-            })));
     }
 }
