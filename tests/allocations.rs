@@ -1,16 +1,18 @@
 //! What a burst leaves behind: a connection that is idle again holds next to
 //! nothing, whatever it held before.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use allocation_counter::measure;
 use asyncserver::proto::{
-    Admission, Connection, Delivery, Found, FunctionKind, Input, Ledger, OnCancel, Outcome, Policy,
-    Settings, TaskFinished,
+    Admission, CallSettings, Calls, ClientTimeouts, Connection, Delivery, ErrorAnswers, Found,
+    FunctionKind, Input, Ledger, Limits, Negotiation, NewCall, OnCancel, OnHalfClose, Outcome,
+    Policy, RequestMessage, ResponseMode, Settings, TaskFinished, Timeouts,
 };
-use asyncserver::proto::{Limits, Timeouts};
-use asyncserver::wire::{ByteOrder, TaskCode, TaskId, encode_message, encode_request_header};
-use bytes::{Buf, BytesMut};
+use asyncserver::wire::{
+    ByteOrder, Response, TaskCode, TaskId, encode_message, encode_request_header,
+};
+use bytes::{Buf, Bytes, BytesMut};
 
 const POLICY: Policy = Policy {
     on_cancel: OnCancel::Drop,
@@ -71,8 +73,8 @@ fn after_burst(tasks: u32, now: Instant) -> Connection<()> {
         order: ByteOrder::Big,
         limits: Limits::default(),
         timeouts: Timeouts::default(),
-        on_half_close: asyncserver::proto::OnHalfClose::default(),
-        error_answers: asyncserver::proto::ErrorAnswers::default(),
+        on_half_close: OnHalfClose::default(),
+        error_answers: ErrorAnswers::default(),
     };
     let mut connection = Connection::new(settings, now);
     let mut requests = BytesMut::new();
@@ -132,4 +134,71 @@ fn a_connection_that_is_not_idle_keeps_its_tables() {
     assert_eq!(ledger.find(TaskId(0)), Some(keys[0]));
     assert_eq!(ledger.task(keys[0]), Some(&0));
     assert_eq!(ledger.find(TaskId(1)), None);
+}
+
+/// A client that has sent one request, which may be Negotiate, and its id.
+fn calls(negotiation: Negotiation, now: Instant) -> (Calls<()>, TaskId) {
+    let settings = CallSettings {
+        byte_order: ByteOrder::Big,
+        negotiation,
+        response_limit_bytes: 10 << 20,
+        timeouts: ClientTimeouts::default(),
+    };
+    let mut calls = Calls::new(settings, now);
+    if !calls.is_negotiating() {
+        let call = NewCall {
+            code: TaskCode(1),
+            id: None,
+            message: RequestMessage::Whole(Bytes::new()),
+            response: ResponseMode::Whole,
+            response_timeout: Duration::from_secs(1),
+            context: (),
+        };
+        calls.start(call, now).expect("a place");
+    }
+    let mut output = BytesMut::new();
+    calls.poll_output(&mut output, 1_000, now);
+    calls.handle_written(output.len(), now);
+    (calls, TaskId((&output[1..5]).get_u32()))
+}
+
+/// A response of 5 MB, in the parts in which it comes.
+fn long_response(id: TaskId) -> BytesMut {
+    let mut response = BytesMut::new();
+    Response::Ok(id).encode(ByteOrder::Big, &mut response);
+    encode_message(&vec![b'x'; 5_000_000], &mut response);
+    response
+}
+
+/// The most that taking the response holds at any time, in bytes.
+fn most_held(calls: &mut Calls<()>, response: &[u8], now: Instant) -> u64 {
+    let taking = measure(|| {
+        for part in response.chunks(10_000) {
+            calls.handle_input(part, now).expect("no violation");
+        }
+    });
+    taking.bytes_max
+}
+
+/// PROTOCOL C4, C8: nobody wants it.
+#[test]
+fn what_is_discarded_is_not_kept() {
+    let now = Instant::now();
+    let (mut calls, id) = calls(Negotiation::Skip, now);
+    let response = long_response(id);
+    let (begin, rest) = response.split_at(1_000);
+    calls.handle_input(begin, now).expect("no violation");
+    calls.give_up(id, now);
+    let most = most_held(&mut calls, rest, now);
+    assert!(most < 10_000, "{most} bytes");
+}
+
+/// PROTOCOL E3: what follows the fields is ignored.
+#[test]
+fn of_a_long_answer_to_negotiate_its_fields_are_kept() {
+    let now = Instant::now();
+    let (mut calls, id) = calls(Negotiation::Ask, now);
+    let response = long_response(id);
+    let most = most_held(&mut calls, &response[..4_000_000], now);
+    assert!(most < 10_000, "{most} bytes");
 }
