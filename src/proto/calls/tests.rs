@@ -53,6 +53,33 @@ fn output_ends_where_it_is_full() {
     assert_eq!(output.len(), ENCODED);
     calls.poll_output(&mut output, ENCODED + 1, now);
     assert_eq!(output.len(), 2 * ENCODED);
+
+    for context in 2..5 {
+        calls.start(call(100, context), now).expect("a place");
+    }
+    calls.poll_output(&mut output, usize::MAX, now);
+    assert_eq!(
+        output.len(),
+        5 * ENCODED,
+        "all that waits goes out together"
+    );
+}
+
+/// A block is not cut, and the lengths of blocks come on top.
+#[test]
+fn a_long_message_is_cut_where_output_is_full() {
+    let now = Instant::now();
+    let mut calls = after(0, now);
+    calls.start(call(40_000, 0), now).expect("a place");
+    let mut output = BytesMut::new();
+    for at_most in [10_000, 20_000, 30_000] {
+        calls.poll_output(&mut output, at_most, now);
+        let over = output.len().checked_sub(at_most).expect("it is filled");
+        assert!(
+            over <= 255 + at_most / 255 + 1,
+            "{over} bytes over {at_most}"
+        );
+    }
 }
 
 /// Whatever room there is: a small message is not cut into pieces.
