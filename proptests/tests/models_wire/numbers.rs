@@ -1,6 +1,6 @@
 //! Every code and feature there is, against PROTOCOL's tables.
 
-use asyncserver::wire::{ErrorCode, Features, TaskCode, TaskId};
+use asyncserver::wire::{ByteOrder, ErrorCode, Features, RequestDecoder, TaskCode, TaskId};
 
 /// N9: what each of the library's codes is called, and whether it promises that
 /// nothing ran.
@@ -67,5 +67,36 @@ fn features_are_sets_of_bits() {
             assert_eq!(left.intersection(right).bits(), ours & theirs);
             assert_eq!((left | right).bits(), ours | theirs);
         }
+    }
+}
+
+/// Section 9: what the decoder waits for behind each byte of a request, and how
+/// many bytes of its block are announced.
+#[test]
+fn an_end_at_each_byte_of_a_request_says_what_is_missing() {
+    const REQUEST: &[u8] = b"\x01\0\0\0\x07\x02hi\x01!\0";
+    const MISSING: [(Option<&str>, usize); 12] = [
+        (None, 0),
+        (Some("task id"), 0),
+        (Some("task id"), 0),
+        (Some("task id"), 0),
+        (Some("task id"), 0),
+        (Some("length byte"), 0),
+        (Some("block bytes"), 2),
+        (Some("block bytes"), 1),
+        (Some("length byte"), 0),
+        (Some("block bytes"), 1),
+        (Some("length byte"), 0),
+        (None, 0),
+    ];
+    for (length, (missing, announced)) in MISSING.into_iter().enumerate() {
+        let mut decoder = RequestDecoder::new(ByteOrder::Big);
+        let mut at = 0;
+        while decoder.next(&REQUEST[..length], &mut at).is_some() {}
+        assert_eq!(at, length);
+        let end = decoder.unexpected_end();
+        assert_eq!(end.as_ref().map(|end| end.missing), missing, "{length}");
+        assert_eq!(end.map(|end| end.offset), missing.map(|_| length as u64));
+        assert_eq!(decoder.announced(), announced, "{length}");
     }
 }
