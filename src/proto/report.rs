@@ -305,3 +305,38 @@ impl ConnectionReport {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CODE: TaskCode = TaskCode(9);
+
+    fn reasons() -> Vec<(EndReason, Option<TaskCode>, bool)> {
+        let (id, code, error) = (TaskId(7), CODE, Box::<str>::from("no"));
+        let answered_by_closing = EndReason::Unanswered {
+            id,
+            code,
+            error: ErrorCode::UNKNOWN_TASK,
+        };
+        vec![
+            (EndReason::GracefulDisconnect, None, true),
+            (EndReason::ClientClosed, None, true),
+            (EndReason::TimeoutWaitingForTask, None, true),
+            (EndReason::ReadTimeout, None, false),
+            (EndReason::WriteTooSlow, None, false),
+            (EndReason::Transport(error.clone()), None, false),
+            (EndReason::Aborted, None, false),
+            (EndReason::Body { id, code, error }, Some(CODE), false),
+            (answered_by_closing, Some(CODE), false),
+        ]
+    }
+
+    #[test]
+    fn a_reason_names_its_task_and_whether_it_is_a_mistake() {
+        for (reason, task_code, is_expected) in reasons() {
+            assert_eq!(reason.task_code(), task_code, "{reason}");
+            assert_eq!(reason.is_expected(), is_expected, "{reason}");
+        }
+    }
+}
