@@ -55,7 +55,8 @@ pub fn render(history: &History) -> String {
     text
 }
 
-/// The whole history, an entry per event; pieces of one response are one entry.
+/// The whole history, an entry per event; pieces of one request or response
+/// that follow each other are one entry.
 #[must_use]
 pub fn entries(history: &History) -> Vec<Entry> {
     let notes = notes(history);
@@ -64,7 +65,12 @@ pub fn entries(history: &History) -> Vec<Entry> {
     for (moment, event) in history.events.iter().enumerate() {
         let notes = notes.get(&moment).map_or(&[][..], Vec::as_slice);
         match &event.what {
-            What::Received(bytes) if notes.is_empty() => parts.add(event.at_us, bytes.0.len()),
+            What::Sent(bytes) if notes.is_empty() => {
+                entries.extend(parts.add("->", event.at_us, bytes.0.len()));
+            }
+            What::Received(bytes) if notes.is_empty() => {
+                entries.extend(parts.add("<-", event.at_us, bytes.0.len()));
+            }
             _ => {
                 entries.extend(parts.take());
                 let (who, text) = words(event, notes);
@@ -81,28 +87,42 @@ pub fn entries(history: &History) -> Vec<Entry> {
     entries
 }
 
-/// Pieces of a response that is not whole yet: many may come one after another.
+/// Pieces of a message that is not whole yet: many may come one after another.
 #[derive(Default)]
 struct Parts {
+    direction: &'static str,
     count: usize,
     bytes: usize,
     last_us: u64,
 }
 
 impl Parts {
-    fn add(&mut self, at_us: u64, bytes: usize) {
+    /// Adds a piece; what went in the other direction before is done with.
+    fn add(&mut self, direction: &'static str, at_us: u64, bytes: usize) -> Option<Entry> {
+        let before = if self.direction == direction {
+            None
+        } else {
+            self.take()
+        };
+        self.direction = direction;
         self.count += 1;
         self.bytes += bytes;
         self.last_us = at_us;
+        before
     }
 
     fn take(&mut self) -> Option<Entry> {
         let parts = std::mem::take(self);
-        let (bytes, count) = (parts.bytes, parts.count);
-        (count > 0).then(|| Entry {
+        let (direction, bytes, count) = (parts.direction, parts.bytes, parts.count);
+        let text = match count {
+            0 => return None,
+            1 => format!("{direction} {bytes} bytes: a part"),
+            _ => format!("{direction} {bytes} bytes in {count} pieces: a part"),
+        };
+        Some(Entry {
             at_us: parts.last_us,
             who: "client",
-            text: format!("<- {bytes} bytes in {count} pieces: a part"),
+            text,
             tasks: Vec::new(),
         })
     }

@@ -88,7 +88,13 @@ pub(super) fn of(plan: &Plan, connection: &Recorded, verdict: Option<&Verdict>) 
             Kind::Plain
         };
         let (lane, at_us) = (Lane::of(&entry), opened_us + entry.at_us);
-        row(at_us, lane, entry.tasks.join(" "), entry.text, kind)
+        row(
+            at_us,
+            lane,
+            entry.tasks.join(" "),
+            in_short(&entry.text),
+            kind,
+        )
     });
     let mut rows: Vec<_> = entries.collect();
     let end_us = rows.last().map_or(0, |row| row.at_us);
@@ -109,14 +115,53 @@ pub(super) fn of(plan: &Plan, connection: &Recorded, verdict: Option<&Verdict>) 
 }
 
 pub(super) fn find_gaps(rows: &mut [Row]) {
-    let mut last = rows.first().map_or(0, |row| row.at_us);
+    let mut last = None;
     for row in rows {
-        row.gap = match row.at_us.saturating_sub(last) {
-            0 => Gap::None,
-            1..LONG_US => Gap::Short,
-            _ => Gap::Long,
+        row.gap = match last.map(|last| row.at_us.saturating_sub(last)) {
+            Some(0) => Gap::None,
+            None | Some(1..LONG_US) => Gap::Short,
+            Some(_) => Gap::Long,
         };
-        last = row.at_us;
+        last = Some(row.at_us);
+    }
+}
+
+/// Of a report or a residue only what is not nothing: `Report { ok: 1, errors: 0 }`
+/// is `ok: 1`.
+fn in_short(text: &str) -> String {
+    let is_one = ["Report {", "Residue {"]
+        .iter()
+        .any(|name| text.contains(name));
+    let inner = text.split_once(" { ").zip(text.strip_suffix(" }"));
+    let Some(((head, _), whole)) = inner.filter(|_| is_one) else {
+        return text.to_owned();
+    };
+    let (mut kept, mut depth, mut start) = (Vec::new(), 0_u32, head.len() + 3);
+    let body = whole.get(start..).unwrap_or_default();
+    let first = start;
+    for (at, c) in body.char_indices().chain([(body.len(), ',')]) {
+        match c {
+            '{' | '[' => depth += 1,
+            '}' | ']' => depth = depth.saturating_sub(1),
+            ',' if depth == 0 => {
+                let field = whole[start..first + at].trim();
+                let is_nothing = [": 0", ": []", ": false"]
+                    .iter()
+                    .any(|n| field.ends_with(n));
+                if !is_nothing && !field.is_empty() {
+                    kept.push(field);
+                }
+                start = (first + at + 1).min(whole.len());
+            }
+            _ => {}
+        }
+    }
+    let head = head
+        .trim_end_matches(" Report")
+        .trim_end_matches(" Residue");
+    match kept.is_empty() {
+        true => format!("{head} nothing"),
+        false => format!("{head} {}", kept.join(", ")),
     }
 }
 
@@ -174,4 +219,26 @@ fn concerns(fault: &TimedFault, connection: &Recorded) -> bool {
     let client = client.split(' ').next().unwrap_or(client);
     let (of_client, of_server) = words::ends(&fault.trouble);
     of_client.is_none_or(|of| of == client) && server == format!("server-{of_server}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::in_short;
+
+    #[test]
+    fn a_report_is_told_without_what_is_nothing() {
+        let report = "closed: Report { reason: End { id: 0, n: [] }, ok: 1, errors: 0, stuck: [] }";
+        assert_eq!(
+            in_short(report),
+            "closed: reason: End { id: 0, n: [] }, ok: 1"
+        );
+        assert_eq!(
+            in_short("left over: Residue { clients: 0, tasks: 0 }"),
+            "left over: nothing"
+        );
+        assert_eq!(
+            in_short("Started { id: 0, code: 1 }"),
+            "Started { id: 0, code: 1 }"
+        );
+    }
 }

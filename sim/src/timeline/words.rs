@@ -2,7 +2,9 @@
 
 use oracle::{Ask, BodyEnd, Op, Request, RunEnd, Then};
 
-use crate::{Action, ClientKind, ClientPlan, Door, Fault, LinkFaults, Plan, Trouble, Writer};
+use crate::{
+    Action, ClientKind, ClientPlan, Door, Event, Fault, LinkFaults, Plan, Trouble, Writer,
+};
 
 /// Something that a plan says.
 pub(super) struct Step {
@@ -14,10 +16,10 @@ pub(super) struct Step {
 
 /// Events and faults, by time.
 pub(super) fn steps(plan: &Plan) -> Vec<Step> {
-    let event = |event: &crate::Event| Step {
+    let event = |event: &Event| Step {
         at_ms: event.at_ms,
-        who: event.client.clone(),
-        what: action(event.id, &event.action),
+        who: who(event),
+        what: action(event),
         class: "",
     };
     let fault = |fault: &crate::TimedFault| Step {
@@ -85,12 +87,24 @@ fn link(whose: &str, faults: &LinkFaults) -> String {
     }
     let json = serde_json::to_string(faults).unwrap_or_default();
     let words = json.replace(['{', '}', '"'], "").replace(':', " ");
-    format!("; {whose}: {}", words.replace(',', ", "))
+    let words = words
+        .split(',')
+        .filter(|word| *word != "buffer_bytes 65536");
+    format!("; {whose}: {}", words.collect::<Vec<_>>().join(", "))
 }
 
-pub(super) fn action(id: u32, action: &Action) -> String {
-    match action {
-        Action::Wire(op) => self::op(op),
+/// Who does it: a client, or the server's program with the client's handle.
+fn who(event: &Event) -> String {
+    match &event.action {
+        Action::Wire(op) if program(op, &event.client).is_some() => "program".to_owned(),
+        _ => event.client.clone(),
+    }
+}
+
+fn action(event: &Event) -> String {
+    let id = event.id;
+    match &event.action {
+        Action::Wire(op) => program(op, &event.client).unwrap_or_else(|| self::op(op)),
         Action::Reconnect => "connects again".to_owned(),
         Action::Call {
             ask,
@@ -115,9 +129,13 @@ fn op(op: &Op) -> String {
         Op::Send { request, pieces } => {
             let pieces = pieces.iter();
             let pieces: Vec<_> = pieces
-                .map(|piece| format!("{} bytes and {} ms", piece.bytes, piece.then_ms))
+                .map(|piece| format!("{} bytes, {} ms", piece.bytes, piece.then_ms))
                 .collect();
-            format!("sends {}, after {}", asked(request), pieces.join(", "))
+            format!(
+                "sends {} in pieces: {}, the rest",
+                asked(request),
+                pieces.join(", ")
+            )
         }
         Op::SendTogether { requests } => {
             let requests: Vec<_> = requests.iter().map(asked).collect();
@@ -145,27 +163,33 @@ fn op(op: &Op) -> String {
         Op::StallWriting => "the network holds the server's bytes".to_owned(),
         Op::StallReading => "the network holds the client's bytes".to_owned(),
         Op::Unstall => "the network lets all bytes go".to_owned(),
-        Op::Complete { id, how } => format!("task {id} is to end: {}", run_end(*how)),
-        Op::CompleteBody { id, how } => format!("the body of {id} is to end: {}", body_end(*how)),
-        _ => program(op),
+        _ => "waits".to_owned(),
     }
 }
 
-/// What the server's program calls.
-fn program(op: &Op) -> String {
-    let call = match op {
-        Op::List => "lists its tasks".to_owned(),
-        Op::Cancel { id } => format!("cancels task {id}"),
-        Op::CancelAll => "cancels all its tasks".to_owned(),
-        Op::Disconnect { after_ms } => format!("disconnects it within {}", ms(*after_ms)),
+/// What the server's program does, if it does anything.
+fn program(op: &Op, client: &str) -> Option<String> {
+    Some(match op {
+        Op::List => format!("lists the tasks of {client}"),
+        Op::Cancel { id } => format!("cancels task {id} of {client}"),
+        Op::CancelAll => format!("cancels all tasks of {client}"),
+        Op::Disconnect { after_ms } => format!("disconnects {client} within {}", ms(*after_ms)),
         Op::ServerDisconnect { after_ms } => format!("disconnects all within {}", ms(*after_ms)),
         Op::Shutdown { after_ms } => format!("shuts down within {}", ms(*after_ms)),
-        Op::Close => "closes it".to_owned(),
-        Op::DropConnection => "drops it".to_owned(),
-        Op::EndContext => "ends its context".to_owned(),
-        _ => return "waits".to_owned(),
-    };
-    format!("the server's program {call}")
+        Op::Close => format!("closes {client}"),
+        Op::DropConnection => format!("drops the connection of {client}"),
+        Op::EndContext => format!("ends the context of {client}"),
+        Op::Complete { id, how } => {
+            format!("task {id} of {client} is to end {}", run_end(*how))
+        }
+        Op::CompleteBody { id, how } => {
+            format!(
+                "the body of task {id} of {client} is to end {}",
+                body_end(*how)
+            )
+        }
+        _ => return None,
+    })
 }
 
 fn ms(ms: u64) -> String {
