@@ -243,13 +243,17 @@ impl<S: Simulated> Check<S> {
     }
 
     fn broken(&self, case: &Case<S::Step>, why: &run::Why, cases: u64) -> Broken<S::Step> {
-        let small = small::shrink(self, case, why);
+        let mut small = small::shrink(self, case, why);
         let played = self.play(&small);
+        let why = played.why.unwrap_or_else(|| why.clone()).text;
+        if small.about.is_empty() {
+            small.about.clone_from(&why);
+        }
         Broken {
             seed: case.seed,
             cases,
             found: case.clone(),
-            why: played.why.unwrap_or_else(|| why.clone()).text,
+            why,
             log: played.log,
             small,
         }

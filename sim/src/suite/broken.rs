@@ -100,7 +100,7 @@ impl<T: fmt::Debug> fmt::Display for Broken<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (seed, cases, why) = (self.seed, self.cases, &self.why);
         writeln!(f, "seed {seed:#x}: {why}")?;
-        if !self.small.about.is_empty() {
+        if self.small.about != *why {
             writeln!(f, "{}", self.small.about)?;
         }
         let (before, after) = (self.found.len(), self.small.len());
