@@ -39,7 +39,7 @@ enum Seat {
 
 /// What happens to a reservation whose task is cancelled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum OnCancel {
+pub(crate) enum OnCancel {
     /// It stays: the bug.
     Forget,
     /// It goes with the task: the remedy.
@@ -48,20 +48,20 @@ pub enum OnCancel {
 
 /// The state of a run, which the tasks share, and which the check looks at.
 #[derive(Debug)]
-pub struct BoxOffice {
+pub(crate) struct BoxOffice {
     seats: Mutex<BTreeMap<u8, Seat>>,
     on_cancel: OnCancel,
 }
 
 /// What a client does: it buys a seat.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Buy {
+pub(crate) struct Buy {
     seat: u8,
 }
 
 impl BoxOffice {
     /// An office with every seat free.
-    pub const fn new(on_cancel: OnCancel) -> Self {
+    const fn new(on_cancel: OnCancel) -> Self {
         Self {
             seats: Mutex::new(BTreeMap::new()),
             on_cancel,
@@ -154,7 +154,7 @@ impl Simulated for BoxOffice {
 }
 
 /// The check, of the office with the bug or without it.
-pub fn check(on_cancel: OnCancel) -> Check<BoxOffice> {
+pub(crate) fn check(on_cancel: OnCancel) -> Check<BoxOffice> {
     Check::new(move || BoxOffice::new(on_cancel)).seeds(0..200)
 }
 

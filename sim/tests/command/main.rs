@@ -6,7 +6,7 @@ mod one;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use asyncserver_sim::{Plan, Profile};
+use asyncserver_sim::{Action, ClientKind, Event, Phases, Plan, Profile};
 
 /// A folder of a test's own, empty.
 fn folder(name: &str) -> PathBuf {
@@ -30,10 +30,29 @@ fn complained(output: &Output) -> String {
     String::from_utf8(output.stderr.clone()).unwrap()
 }
 
-/// A plan that is broken for sure: nobody comes to an end without any time.
+/// A plan that is broken for sure: nobody comes to an end without any time. Its
+/// events do nothing, whatever plans come of seeds.
 fn impossible() -> Plan {
     let mut plan = Plan::generate(3, Profile::Calm);
-    plan.phases.budget_ms = 0;
+    plan.servers = 1;
+    plan.clients.truncate(1);
+    plan.clients[0].name = "caller-0".to_owned();
+    plan.clients[0].kind = ClientKind::Caller {
+        retries: 0,
+        negotiates: false,
+    };
+    let event = |id| Event {
+        id,
+        at_ms: id.into(),
+        client: "caller-0".to_owned(),
+        action: Action::CancelCall(99),
+    };
+    plan.events = (0..5).map(event).collect();
+    plan.faults.clear();
+    plan.phases = Phases {
+        calm_at_ms: 5,
+        budget_ms: 0,
+    };
     plan
 }
 

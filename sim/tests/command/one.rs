@@ -46,7 +46,7 @@ fn a_trace_has_every_poll_and_the_verdict_at_its_end() {
     let folder = folder("trace");
     let output = sim(&folder, &["replay", "0x3", "--profile", "calm", "--trace"]);
     let said = said(&output);
-    assert!(said.lines().filter(|line| line.ends_with("polled")).count() > 50);
+    assert!(said.lines().filter(|line| line.ends_with("polled")).count() > 10);
     assert!(said.ends_with("Nothing is wrong with it.\n"));
 }
 
@@ -57,7 +57,7 @@ fn a_plan_is_shrunk_to_nothing_where_nothing_in_it_is_needed() {
     let output = sim(&folder, &["shrink", &file, "-o", "small.json"]);
     assert_eq!(output.status.code(), Some(0), "{}", complained(&output));
     let said = said(&output);
-    assert!(said.contains("0 events and faults of"), "{said}");
+    assert!(said.contains("0 events and faults of 5 are left"), "{said}");
     assert!(said.contains("BROKEN (hang)"), "{said}");
     let text = std::fs::read_to_string(folder.join("small.json")).unwrap();
     let small = Plan::from_json(&text).unwrap();
