@@ -61,20 +61,23 @@
 //!
 //! `sim/examples/reservations.rs` is such a server as a whole. A task of it reserves
 //! a seat, waits for the payment, and sells it; what it forgets is that a cancelled
-//! task is dropped where it waits. The `unwrap` then says (the 1 step is all that is
-//! left of 17):
+//! task is dropped where it waits. A failed `unwrap` then says, of that server:
 //!
 //! ```text
-//! seed 0x0: seat 0 is reserved, and no task is there
-//! found in case 1; of 17 steps and faults these 1 are needed:
+//! seed 0x2: seat 0 is reserved, and no task is there
+//! found in case 3; what is needed, 1 of 6 steps and faults:
 //!        0 ms      client-0  Buy { seat: 0 }, gives up after 1 ms
 //! what happened then:
 //!        0.000 ms  client-0  Buy { seat: 0 }
+//!        0.000 ms  network   faults are over
 //!        0.000 ms  server-0  takes client-0 1->server-0
-//!        0.000 ms  server-0  task 0 of client-0 1 (code 1) starts
+//!        0.000 ms  server-0  task 2 of client-0 1 (code 1) starts
 //!        1.000 ms  client-0  gives up Buy { seat: 0 }
-//!        1.000 ms  server-0  task 0 of client-0 1 (code 1) is cancelled: Requested
-//! …
+//!        1.000 ms  server-0  task 2 of client-0 1 (code 1) is cancelled: Requested
+//!        1.000 ms  server-0  task 2 of client-0 1 (code 1) ends: Error(ErrorCode(255))
+//!        1.000 ms  server-0  closes client-0 1->server-0: ClientClosed
+//!        2.000 ms  BROKEN    seat 0 is reserved, and no task is there
+//! run it alone with ASYNCSERVER_SIM_SEED=0x2
 //! ```
 //!
 //! # What is done with a case that broke

@@ -106,7 +106,7 @@ impl<T: fmt::Debug> fmt::Display for Broken<T> {
         let (before, after) = (self.found.len(), self.small.len());
         writeln!(
             f,
-            "found in case {cases}; of {before} steps and faults these {after} are needed:"
+            "found in case {cases}; what is needed, {after} of {before} steps and faults:"
         )?;
         for (at_ms, who, what) in self.plan() {
             writeln!(f, "{at_ms:>8} ms      {who:<9} {what}")?;
