@@ -44,6 +44,8 @@
 //!
 //! # Map
 //!
+//! - [`Check`], [`Simulated`]: your own server, clients and invariants; cases from
+//!   seeds, and the one that breaks made small. The [`guide`] is where to start.
 //! - [`World`], [`Host`], [`ServerHost`]: hosts that start, crash and come back;
 //!   waiting for progress and for rest; what a [`Run`] came to.
 //! - [`Network`]: who reaches whom; [`Route`] names a connection for good.
@@ -52,6 +54,8 @@
 //! - [`SeededExecutor`], [`SimClock`]: the seams of `asyncserver::runtime`.
 //! - [`Seed`], [`Rng`]: random numbers that do not depend on each other.
 //! - [`Trace`], [`Divergence`]: what two runs of a seed must agree on.
+//! - [`Plan`], [`play()`], [`shrink()`], [`html()`]: how the library itself is tested;
+//!   what the command `sim` is made of.
 //! - [`TurmoilNetwork`]: the same network with turmoil's TCP between the hosts.
 //!
 //! # What it cannot see
@@ -64,6 +68,7 @@
 mod clock;
 mod executor;
 mod faults;
+pub mod guide;
 mod host;
 mod judge;
 mod link;
@@ -72,6 +77,7 @@ mod pipe;
 mod plan;
 mod rng;
 mod shrink;
+mod suite;
 mod time;
 mod timeline;
 mod trace;
@@ -82,7 +88,7 @@ pub use clock::{SimClock, WallJump};
 pub use executor::{Interleaving, SeededExecutor, TaskPanic};
 pub use faults::{Door, Fault, FaultAtByte, LinkFaults};
 pub use host::{BuildServer, Crash, Host, ServerHost};
-pub use judge::{Played, Verdict, VerdictKind, play};
+pub use judge::{Played, Recorded, Verdict, VerdictKind, play};
 pub use link::{End, LinkHandle, LinkPlan, LinkStream, LinkUsage, link};
 pub use net::{
     Network, NetworkUsage, PlanLinks, Route, SimConnector, SimListener, TurmoilConnector,
@@ -93,8 +99,9 @@ pub use plan::{
 };
 pub use rng::{Rng, Seed};
 pub use shrink::{shrink, smallest};
+pub use suite::{Broken, Case, CaseClient, CaseStep, Check, Passed, Simulated, Weather};
 pub use time::{Going, Livelock, Probe, SimTime};
-pub use timeline::{html, text};
+pub use timeline::{html, story, text};
 pub use trace::{Divergence, Trace, TraceDigest};
 pub use transport::FaultTransport;
 pub use world::{Failure, Residue, Run, Stalled, World, WorldBuilder};

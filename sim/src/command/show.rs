@@ -3,9 +3,9 @@
 use std::path::Path;
 use std::process::ExitCode;
 
-use asyncserver_sim::{Played, Trace, html, play, text};
-use indicatif::ProgressBar;
+use asyncserver_sim::{Plan, Played, Trace, html, play, story, text};
 
+use super::progress::Progress;
 use super::{Chosen, Replay, Trouble};
 
 pub(crate) fn replay(replay: &Replay) -> Result<ExitCode, Trouble> {
@@ -21,55 +21,64 @@ pub(crate) fn replay(replay: &Replay) -> Result<ExitCode, Trouble> {
     }
     if replay.text {
         print!("{}", text(&plan, &played));
+    } else {
+        println!("{}", verdict(&played));
     }
     if let Some(file) = &replay.timeline {
-        std::fs::write(file, html(&plan, &played)?)?;
-        eprintln!("the timeline is {}", file.display());
+        write(file, &html(&plan, &played)?)?;
+        eprintln!("sim: the timeline is {}", file.display());
     }
     if let Some(file) = &replay.plan {
-        std::fs::write(file, plan.to_json())?;
+        write(file, &plan.to_json())?;
+        eprintln!("sim: the plan is {}", file.display());
     }
-    Ok(told(&played))
+    Ok(ExitCode::from(u8::from(played.verdict.is_some())))
 }
 
-fn told(played: &Played) -> ExitCode {
+fn verdict(played: &Played) -> String {
     match &played.verdict {
-        Some(verdict) => {
-            eprintln!("BROKEN ({}): {verdict}", verdict.kind);
-            ExitCode::FAILURE
-        }
-        None => {
-            eprintln!("nothing is wrong with it");
-            ExitCode::SUCCESS
-        }
+        Some(verdict) => format!("BROKEN ({}): {verdict}", verdict.kind),
+        None => "Nothing is wrong with it.".to_owned(),
     }
 }
 
-pub(crate) fn shrink(what: &Chosen, output: &Path) -> Result<ExitCode, Trouble> {
+fn write(file: &Path, text: &str) -> Result<(), Trouble> {
+    Ok(std::fs::write(file, text).map_err(|error| format!("{}: {error}", file.display()))?)
+}
+
+pub(crate) fn shrink(
+    what: &Chosen,
+    output: &Path,
+    about: Option<String>,
+) -> Result<ExitCode, Trouble> {
     let plan = what.plan()?;
-    let Some(verdict) = play(&plan, Trace::off()).verdict else {
+    let Some(broken) = play(&plan, Trace::off()).verdict else {
         return Err("nothing is wrong with it".into());
     };
-    let bar = ProgressBar::new_spinner();
-    bar.set_message(format!("{} events", plan.len()));
-    let mut small = asyncserver_sim::shrink(&plan, &verdict, |plan| {
-        bar.set_message(format!(
-            "{} events, {} clients",
-            plan.len(),
-            plan.clients.len()
-        ));
-        bar.tick();
+    let about = about.unwrap_or_else(|| broken.signature.clone());
+    let kept = |plan: &Plan| {
+        let about = about.clone();
+        let plan = Plan {
+            about,
+            ..plan.clone()
+        };
+        write(output, &plan.to_json())
+    };
+    // A file that cannot be written is better known before than after the work.
+    kept(&plan)?;
+    let progress = Progress::new(None, "smaller plans");
+    let small = asyncserver_sim::shrink(&plan, &broken, |plan| {
+        let (events, clients) = (plan.len(), plan.clients.len());
+        progress.say(format!("{events} events, {clients} clients"));
+        progress.step();
+        // What cannot be written now is written at the end, or found out then.
+        drop(kept(plan));
     });
-    bar.finish_and_clear();
-    let played = play(&small, Trace::off());
-    small.about = verdict.text.lines().next().unwrap_or_default().to_owned();
-    std::fs::write(output, small.to_json())?;
-    println!(
-        "{} events and faults of {} are left: {}",
-        small.len(),
-        plan.len(),
-        output.display()
-    );
-    told(&played);
+    progress.end();
+    kept(&small)?;
+    println!("{}", story(&small));
+    println!("{}", verdict(&play(&small, Trace::off())));
+    let (events, before, file) = (small.len(), plan.len(), output.display());
+    println!("{events} events and faults of {before} are left: {file}");
     Ok(ExitCode::SUCCESS)
 }

@@ -62,6 +62,8 @@ pub(crate) struct Seen {
     pub(crate) name: String,
     pub(crate) client: String,
     pub(crate) judged: Judged,
+    /// When the server took it, in microseconds of the run; the history's times count from there.
+    pub(crate) opened_us: u64,
     pub(crate) history: History,
     pub(crate) faults: Vec<String>,
 }
@@ -280,7 +282,8 @@ impl Connection {
         Seen {
             name: name.to_owned(),
             client: self.client.clone(),
-            judged: if opened { self.judged } else { Judged::Not },
+            judged: opened.map_or(Judged::Not, |_| self.judged),
+            opened_us: opened.unwrap_or(0),
             history,
             faults: self.recording.faults(),
         }
@@ -288,7 +291,7 @@ impl Connection {
 }
 
 /// Counts times from the moment at which the server took the connection, if it did.
-fn since_opened(history: &mut History) -> bool {
+fn since_opened(history: &mut History) -> Option<u64> {
     let opened = history.events.iter().find_map(|event| match event.what {
         What::Observed(Observed::Opened) => Some(event.at_us),
         What::Closed(_) => Some(event.at_us),
@@ -299,7 +302,7 @@ fn since_opened(history: &mut History) -> bool {
         event.at_us = event.at_us.saturating_sub(start);
     }
     history.end_us = history.end_us.saturating_sub(start);
-    opened.is_some()
+    opened
 }
 
 fn directions(link: &LinkPlan) -> [(Direction, &LinkFaults); 2] {

@@ -28,8 +28,8 @@ pub use verdict::{Verdict, VerdictKind};
 pub struct Played {
     /// What was wrong, if anything was.
     pub verdict: Option<Verdict>,
-    /// What was seen of each connection, by its name.
-    pub histories: Vec<(String, History)>,
+    /// What was seen of each connection, in the order in which they began.
+    pub connections: Vec<Recorded>,
     /// Every interesting state that a connection reached, once for each.
     pub reached: Vec<Reached>,
     /// How much virtual time it took.
@@ -40,6 +40,23 @@ pub struct Played {
     pub schedule: u64,
     /// What was recorded of it.
     pub trace: Trace,
+}
+
+/// What was seen of a connection.
+///
+/// ```
+/// use asyncserver_sim::{Plan, Profile, Trace};
+/// let played = asyncserver_sim::play(&Plan::generate(1, Profile::Calm), Trace::off());
+/// assert!(played.connections.iter().all(|connection| connection.name.contains("->server-")));
+/// ```
+#[derive(Clone, Debug)]
+pub struct Recorded {
+    /// Its ends: `wire-0 1->server-0` is the first from one to the other.
+    pub name: String,
+    /// When its server took it, since the start of the run.
+    pub opened_at: std::time::Duration,
+    /// The events; their times count from when its server took it.
+    pub history: History,
 }
 
 /// Runs a plan, and judges all that was seen.
@@ -71,11 +88,21 @@ pub fn play(plan: &Plan, trace: Trace) -> Played {
     }
     Played {
         verdict,
-        histories: seen.into_iter().map(|c| (c.name, c.history)).collect(),
+        connections: seen.into_iter().map(Recorded::from).collect(),
         reached,
         elapsed: run.elapsed,
         polls: run.polls,
         schedule: run.schedule,
         trace: run.trace,
+    }
+}
+
+impl From<connections::Seen> for Recorded {
+    fn from(seen: connections::Seen) -> Self {
+        Self {
+            name: seen.name,
+            opened_at: std::time::Duration::from_micros(seen.opened_us),
+            history: seen.history,
+        }
     }
 }

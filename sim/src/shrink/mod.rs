@@ -1,8 +1,10 @@
 //! Makes what fails smaller, until everything in it is needed.
 
-use oracle::{Ask, Config, Op, RunEnd};
+mod values;
 
-use crate::{Action, Interleaving, LinkPlan, Plan, Trace, Verdict, play};
+use oracle::Config;
+
+use crate::{Interleaving, LinkPlan, Plan, Trace, Verdict, play};
 
 /// The smallest list found, in its order, of which `fails` still says so: first
 /// halves are left out, then smaller parts, then single items.
@@ -36,6 +38,17 @@ pub fn smallest<T: Clone>(mut list: Vec<T>, mut fails: impl FnMut(&[T]) -> bool)
 /// Makes a plan smaller that still breaks in the same way: by faults, clients,
 /// operations, settings, times and sizes, in this order, again and again.
 /// `progress` is told of each smaller plan.
+///
+/// ```
+/// use asyncserver_sim::{Plan, Profile, Trace, play, shrink};
+/// let mut plan = Plan::generate(3, Profile::Calm);
+/// // Nobody can come to an end without any time.
+/// plan.phases.budget_ms = 0;
+/// let verdict = play(&plan, Trace::off()).verdict.unwrap();
+/// let small = shrink(&plan, &verdict, |smaller| println!("{} events", smaller.len()));
+/// assert!(small.is_empty());
+/// ```
+#[must_use]
 pub fn shrink(plan: &Plan, verdict: &Verdict, mut progress: impl FnMut(&Plan)) -> Plan {
     let mut shrinking = Shrinking {
         best: plan.clone(),
@@ -79,22 +92,20 @@ impl Shrinking<'_> {
     }
 
     fn lists(&mut self) {
-        let base = self.best.clone();
-        let faults = smallest(base.faults.clone(), |faults| {
+        let faults = self.best.faults.clone();
+        self.best.faults = smallest(faults, |faults| {
             self.attempt(|plan| plan.faults = faults.to_vec())
         });
-        self.best.faults = faults;
-        for client in base.clients {
+        for client in self.best.clients.clone() {
             self.attempt(|plan| {
                 plan.clients.retain(|other| *other != client);
                 plan.events.retain(|event| event.client != client.name);
             });
         }
         let events = self.best.events.clone();
-        let events = smallest(events, |events| {
+        self.best.events = smallest(events, |events| {
             self.attempt(|plan| plan.events = events.to_vec())
         });
-        self.best.events = events;
         while self.best.servers > 1 && self.attempt(|plan| plan.servers -= 1) {}
     }
 
@@ -106,33 +117,49 @@ impl Shrinking<'_> {
                 ..Interleaving::default()
             }
         });
-        for number in 0..self.best.clients.len() {
-            self.attempt(|plan| plan.clients[number].link = LinkPlan::default());
-        }
         self.attempt(|plan| plan.config.limits = plain.limits);
         self.attempt(|plan| plan.config.timeouts = plain.timeouts);
         self.attempt(|plan| plan.config.on_half_close = plain.on_half_close);
-        let (limits, timeouts) = (plain.limits, plain.timeouts);
-        self.attempt(|plan| plan.config.limits.message_bytes = limits.message_bytes);
-        self.attempt(|plan| plan.config.limits.in_flight = limits.in_flight);
-        self.attempt(|plan| plan.config.limits.tasks = limits.tasks);
-        self.attempt(|plan| plan.config.limits.unsent_bytes = limits.unsent_bytes);
-        self.attempt(|plan| plan.config.limits.held_bytes = limits.held_bytes);
-        self.attempt(|plan| plan.config.limits.server_held_bytes = limits.server_held_bytes);
-        self.attempt(|plan| plan.config.timeouts.wait_ms = timeouts.wait_ms);
-        self.attempt(|plan| plan.config.timeouts.read_ms = timeouts.read_ms);
-        self.attempt(|plan| plan.config.timeouts.write_ms = timeouts.write_ms);
-        self.attempt(|plan| plan.config.timeouts.grace_ms = timeouts.grace_ms);
-        self.attempt(|plan| plan.config.timeouts.linger_ms = timeouts.linger_ms);
-        self.attempt(|plan| plan.config.timeouts.body_ms = timeouts.body_ms);
-        self.attempt(|plan| plan.config.timeouts.processing_ms = timeouts.processing_ms);
+        for limits in values::plainer(&self.best.config.limits, &plain.limits) {
+            self.attempt(|plan| values::keep(&mut plan.config.limits, &limits));
+        }
+        for timeouts in values::plainer(&self.best.config.timeouts, &plain.timeouts) {
+            self.attempt(|plan| values::keep(&mut plan.config.timeouts, &timeouts));
+        }
+        for number in 0..self.best.clients.len() {
+            self.link(number);
+        }
+        // The demo tasks and the scripted ones fill a page.
+        let tasks = self.best.config.tasks.clone();
+        self.best.config.tasks = smallest(tasks, |tasks| {
+            self.attempt(|plan| plan.config.tasks = tasks.to_vec())
+        });
+    }
+
+    fn link(&mut self, client: usize) {
+        let plain = LinkPlan::default();
+        self.attempt(|plan| plan.clients[client].link = plain.clone());
+        self.attempt(|plan| plan.clients[client].link.to_server = plain.to_server.clone());
+        self.attempt(|plan| plan.clients[client].link.to_client = plain.to_client.clone());
+        for faults in values::plainer(&self.best.clients[client].link.to_server, &plain.to_server) {
+            self.attempt(|plan| values::keep(&mut plan.clients[client].link.to_server, &faults));
+        }
+        for faults in values::plainer(&self.best.clients[client].link.to_client, &plain.to_client) {
+            self.attempt(|plan| values::keep(&mut plan.clients[client].link.to_client, &faults));
+        }
     }
 
     fn times(&mut self) {
         let last = self.best.events.iter().map(|event| event.at_ms).max();
-        self.attempt(|plan| plan.phases.calm_at_ms = last.unwrap_or(0));
+        let last = last.unwrap_or(0);
+        let later = self.best.phases.calm_at_ms.saturating_sub(last);
+        for after in [0, later / 2, later - later / 4] {
+            if self.attempt(|plan| plan.phases.calm_at_ms = last + after.min(later)) {
+                break;
+            }
+        }
         for number in 0..self.best.events.len() {
-            // The event and all behind it move together, then round numbers.
+            // The event and all behind it move together.
             let at = self.best.events[number].at_ms;
             let before = number
                 .checked_sub(1)
@@ -151,81 +178,32 @@ impl Shrinking<'_> {
                 self.attempt(nearer(gap / 2));
             }
         }
+        for number in 0..self.best.faults.len() {
+            for at in [0, self.best.faults[number].at_ms / 2] {
+                self.attempt(|plan| {
+                    plan.faults[number].at_ms = at;
+                    plan.faults.sort_by_key(|fault| fault.at_ms);
+                });
+            }
+        }
     }
 
     fn sizes(&mut self) {
         for number in 0..self.best.events.len() {
-            for smaller in smaller_actions(&self.best.events[number].action) {
-                if self.attempt(|plan| plan.events[number].action = smaller) {
-                    break;
+            let mut action = values::smaller(&self.best.events[number].action);
+            while let Some(smaller) = action.pop_front() {
+                if self.attempt(|plan| values::keep(&mut plan.events[number].action, &smaller)) {
+                    action = values::smaller(&self.best.events[number].action);
                 }
             }
         }
-    }
-}
-
-/// Simpler actions that may do as well, the simplest first.
-fn smaller_actions(action: &Action) -> Vec<Action> {
-    let Action::Wire(op) = action else {
-        return Vec::new();
-    };
-    let mut ops = Vec::new();
-    match op {
-        Op::SendTogether { requests } if requests.len() > 1 => {
-            for left_out in 0..requests.len() {
-                let mut requests = requests.clone();
-                requests.remove(left_out);
-                ops.push(Op::SendTogether { requests });
+        for number in 0..self.best.faults.len() {
+            let mut trouble = values::smaller(&self.best.faults[number].trouble);
+            while let Some(smaller) = trouble.pop_front() {
+                if self.attempt(|plan| values::keep(&mut plan.faults[number].trouble, &smaller)) {
+                    trouble = values::smaller(&self.best.faults[number].trouble);
+                }
             }
         }
-        Op::SendTogether { requests } => ops.extend(requests.first().map(|request| Op::Send {
-            request: request.clone(),
-            pieces: Vec::new(),
-        })),
-        Op::Send { request, pieces } => {
-            if !pieces.is_empty() {
-                ops.push(Op::Send {
-                    request: request.clone(),
-                    pieces: Vec::new(),
-                });
-                ops.push(Op::Send {
-                    request: request.clone(),
-                    pieces: pieces[1..].to_vec(),
-                });
-            }
-            for ask in smaller_asks(&request.ask) {
-                let request = oracle::Request::new(request.id, ask);
-                let pieces = pieces.clone();
-                ops.push(Op::Send { request, pieces });
-            }
-        }
-        Op::Complete { id, how } => {
-            let smaller = match *how {
-                RunEnd::Whole { bytes } if bytes > 0 => Some(RunEnd::Whole { bytes: 0 }),
-                RunEnd::Streamed { bytes, then } if bytes > 0 => Some(RunEnd::Streamed {
-                    bytes: bytes / 2,
-                    then,
-                }),
-                _ => None,
-            };
-            ops.extend(smaller.map(|how| Op::Complete { id: *id, how }));
-        }
-        _ => {}
-    }
-    ops.into_iter().map(Action::Wire).collect()
-}
-
-fn smaller_asks(ask: &Ask) -> Vec<Ask> {
-    match *ask {
-        Ask::Echo(n) if n > 0 => vec![Ask::Echo(0), Ask::Echo(n / 2)],
-        Ask::Digest(n) if n > 0 => vec![Ask::Digest(0), Ask::Digest(n / 2)],
-        Ask::First(n) if n > 0 => vec![Ask::First(n / 2)],
-        Ask::Nothing(n) if n > 0 => vec![Ask::Nothing(0)],
-        Ask::KeepAlive(n) if n > 0 => vec![Ask::KeepAlive(0)],
-        Ask::Cancel(n) if n > 0 => vec![Ask::Cancel(0)],
-        Ask::Produce(n) if n > 0 => vec![Ask::Produce(n / 2)],
-        Ask::Sleep { ms, rest } if rest > 0 => vec![Ask::Sleep { ms, rest: 0 }],
-        Ask::Scripted { code, bytes } if bytes > 0 => vec![Ask::Scripted { code, bytes: 0 }],
-        _ => Vec::new(),
     }
 }
