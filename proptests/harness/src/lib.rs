@@ -17,7 +17,7 @@
 //! | `observer`, `report` | the server's story, in the oracle's words |
 //! | `transport` | a connection in memory that can be held, slowed down and broken |
 //! | `executor`, `threads` | futures that are counted and watched; blocking functions as coroutines |
-//! | `client` | the scenario's client |
+//! | `client`, `writes` | the scenario's client |
 //! | `play` | the scenario, step by step, to its end |
 //! | [`suite`] | cases, seeds, shrinking, kept scenarios |
 //!
@@ -36,6 +36,7 @@ mod tasks;
 mod threads;
 mod transport;
 mod world;
+mod writes;
 
 use std::sync::Arc;
 
@@ -50,6 +51,7 @@ pub use report::{report, settings};
 pub use tasks::{FindWorld, register, register_for};
 pub use transport::{ClientEnd, Link, Network, ServerEnd, memory};
 pub use world::World;
+pub use writes::{Write, writes};
 
 /// What came of a scenario.
 #[derive(Clone, Debug)]

@@ -7,6 +7,7 @@ mod excused;
 mod servers;
 mod stage;
 mod tap;
+mod told;
 mod verdict;
 mod wire;
 

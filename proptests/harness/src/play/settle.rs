@@ -5,9 +5,9 @@ use std::time::Duration;
 use oracle::{Call, Direction, Op, Residue, What};
 
 use super::Player;
-use crate::client::Write;
 use crate::tasks;
 use crate::world::lock;
+use crate::writes::Write;
 
 /// Longer than every time of a generated scenario, one of 32 bits in milliseconds included.
 const FOR_EVER: Duration = Duration::from_secs(70 * 24 * 3600);
