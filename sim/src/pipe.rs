@@ -224,11 +224,14 @@ impl Pipe {
         Consequence::None
     }
 
-    pub(crate) fn finish(&mut self, now: Duration) {
-        if self.flow == Flow::Open {
+    /// The writer ends the stream; whether it does, or had been ended before.
+    pub(crate) fn finish(&mut self, now: Duration) -> bool {
+        let ends = self.flow == Flow::Open;
+        if ends {
             let due = self.last_due.max(now + self.latency());
             self.flow = Flow::Finished { due };
         }
+        ends
     }
 
     /// The reader hears the end; the writer notices nothing.
@@ -279,10 +282,13 @@ impl Pipe {
 
     /// Whether the end of the stream had come to the reader by `at`, read or not.
     pub(crate) fn had_ended(&self, at: Duration) -> bool {
-        let may_arrive = self.hold == Hold::Released && self.struck.readable_from() <= at;
         let arrived =
             matches!(self.flow, Flow::Finished { due } | Flow::Truncated { due } if due <= at);
-        arrived && may_arrive
+        arrived && self.lets_through(at)
+    }
+
+    fn lets_through(&self, at: Duration) -> bool {
+        !self.holds_back() && self.struck.readable_from() <= at
     }
 
     fn take(&mut self, now: Duration, most: usize, into: &mut impl FnMut(&[u8])) -> usize {
@@ -318,6 +324,22 @@ impl Pipe {
         lost
     }
 
+    /// The connection is reset: what had not arrived by then is lost, and what
+    /// had may still be read, as on Linux.
+    pub(crate) fn cut_off(&mut self, at: Duration) {
+        if !self.lets_through(at) {
+            return self.lose_everything();
+        }
+        self.on_their_way.retain(|parcel| parcel.due <= at);
+        let rest = |parcel: &Parcel| parcel.bytes.len() - parcel.taken;
+        self.buffered_bytes = self.on_their_way.iter().map(rest).sum();
+    }
+
+    /// Reads what a reset has left.
+    pub(crate) fn read_rest(&mut self, room: usize, mut into: impl FnMut(&[u8])) -> usize {
+        self.take(Duration::MAX, room, &mut into)
+    }
+
     pub(crate) fn lose_everything(&mut self) {
         self.on_their_way.clear();
         self.buffered_bytes = 0;
@@ -325,8 +347,18 @@ impl Pipe {
 
     // What happens to it.
 
-    pub(crate) const fn set_hold(&mut self, hold: Hold) {
-        self.hold = hold;
+    pub(crate) fn set_hold(&mut self, hold: Hold, now: Duration) {
+        if std::mem::replace(&mut self.hold, hold) == Hold::Held {
+            // What was held back arrives now.
+            let parcels = self.on_their_way.iter_mut().map(|parcel| &mut parcel.due);
+            let end = match &mut self.flow {
+                Flow::Finished { due } | Flow::Truncated { due } => Some(due),
+                Flow::Open | Flow::Silent => None,
+            };
+            for due in parcels.chain(end).chain([&mut self.last_due]) {
+                *due = now.max(*due);
+            }
+        }
     }
 
     /// Whether packets of the other end's do not come through.

@@ -272,16 +272,20 @@ impl<'h> Facts<'h> {
             let over = r.answer.is_some_and(|a| self.responses[a].last < moment);
             (r.id, r.code) == (id, code) && r.run.is_none() && r.header < moment && !over
         };
-        let unavailable = |r: &Sent| {
-            let reply = r.answer.map(|a| &self.responses[a].reply);
+        self.likeliest(|index| may_run(&self.requests[index]) && of_id(index) >= finished)
+    }
+
+    /// The first of these requests, but one that was refused (L6, L16) only where
+    /// there is no other.
+    fn likeliest(&self, may_be: impl Fn(usize) -> bool) -> Option<usize> {
+        let refused = |index: &usize| {
+            let answer = self.requests[*index].answer;
+            let reply = answer.map(|answer| &self.responses[answer].reply);
             matches!(reply, Some(Reply::Error { code: 252, .. }))
         };
-        let candidates = || {
-            (0..self.requests.len())
-                .filter(|i| may_run(&self.requests[*i]) && of_id(*i) >= finished)
-        };
+        let candidates = || (0..self.requests.len()).filter(|index| may_be(*index));
         candidates()
-            .find(|i| !unavailable(&self.requests[*i]))
+            .find(|index| !refused(index))
             .or_else(|| candidates().next())
     }
 
@@ -301,7 +305,7 @@ impl<'h> Facts<'h> {
             let over = r.answer.is_some_and(|a| self.responses[a].last < moment);
             (r.id, r.code) == (id, code) && r.function.is_none() && r.header < moment && !over
         };
-        self.requests.iter().position(may_read)
+        self.likeliest(|index| may_read(&self.requests[index]))
     }
 
     fn gather_cancels(&mut self) {

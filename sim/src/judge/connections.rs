@@ -309,16 +309,12 @@ fn directions(link: &LinkPlan) -> [(Direction, &LinkFaults); 2] {
     ]
 }
 
-/// Whether bytes may take longer than their latency.
+/// Whether bytes take longer than their latency from the start.
 fn is_slow(faults: &LinkFaults) -> bool {
-    let waits = faults.latency_ms > 0;
-    let is_small = faults.buffer_bytes < 1 << 16;
-    faults.bytes_per_second.is_some()
-        || faults.read_bytes_per_second.is_some()
-        || (waits && is_small)
+    faults.bytes_per_second.is_some() || faults.read_bytes_per_second.is_some()
 }
 
-fn on_the_way_ms(link: &LinkPlan) -> u64 {
+pub(super) fn on_the_way_ms(link: &LinkPlan) -> u64 {
     let longest = |faults: &LinkFaults| u64::from(faults.latency_ms) + u64::from(faults.jitter_ms);
     longest(&link.to_server).max(longest(&link.to_client))
 }

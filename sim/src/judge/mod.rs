@@ -54,7 +54,6 @@ pub fn play(plan: &Plan, trace: Trace) -> Played {
     let run: Run<()> = World::builder(plan.seed)
         .interleaving(plan.interleaving)
         .trace(trace)
-        .poll_limit(300_000)
         .plan_links(stage::links(plan))
         .run(async move |world| {
             let mut stage = Stage::set(plan, &world);

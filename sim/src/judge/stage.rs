@@ -251,9 +251,6 @@ impl<'p> Stage<'p> {
                 record(&both);
                 connections.dead(client, server);
             }
-            Fault::FlushFails | Fault::ShutdownFails if writer == Writer::Server => {
-                record(&[What::ClientReset]);
-            }
             Fault::Truncate | Fault::Corrupt { .. } => connections.judge_not(client, server),
             _ => {}
         }

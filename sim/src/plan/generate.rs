@@ -218,6 +218,7 @@ fn wire_events(client: &ClientPlan, profile: Profile, rng: &mut Rng, events: &mu
     let mut wire = Wire {
         asks: (0..rng.between(1, 5)).map(|_| rng.below(ASKS)).collect(),
         longest_pause_ms: *rng.pick(&[0, 50, 700, 9000]),
+        most_bytes: most_bytes(&client.link),
     };
     if profile == Profile::Cancel {
         wire.asks.extend([0, 14, 19]);
@@ -234,6 +235,19 @@ fn wire_events(client: &ClientPlan, profile: Profile, rng: &mut Rng, events: &mu
             Action::Wire(op(rng, kind, &wire))
         };
         push(events, client, number, at_ms, action);
+    }
+}
+
+/// Where bytes move in grains, long messages cost much and show nothing new.
+fn most_bytes(link: &LinkPlan) -> usize {
+    let grain = |faults: &LinkFaults| {
+        let sizes = [faults.write_at_most_bytes, faults.read_at_most_bytes];
+        let least = sizes.into_iter().flatten().min();
+        least.map_or(faults.buffer_bytes, |least| least.min(faults.buffer_bytes))
+    };
+    match grain(&link.to_server).min(grain(&link.to_client)) {
+        0..32 => 4096,
+        _ => usize::MAX,
     }
 }
 
