@@ -201,6 +201,18 @@ impl Connections {
         });
     }
 
+    /// One direction between the two stalls, also for a connection that is being made.
+    pub(crate) fn stalled(&self, client: &str, server: &str, direction: Direction) {
+        let state = self.locked();
+        let links = state.network.usage().links;
+        for connection in state.by_name.values() {
+            let is_there = links.contains(&connection.route) || connection.generation.is_none();
+            if is_there && connection.client == client && connection.server == server {
+                connection.recording.record(What::Stalled(direction));
+            }
+        }
+    }
+
     /// What passes between the two is not what was sent.
     pub(crate) fn judge_not(&self, client: &str, server: &str) {
         self.between(client, server, |connection| connection.judged = Judged::Not);

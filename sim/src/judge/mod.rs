@@ -3,7 +3,6 @@
 
 mod calls;
 mod connections;
-mod excused;
 mod servers;
 mod stage;
 mod tap;

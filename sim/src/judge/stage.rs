@@ -215,13 +215,11 @@ impl<'p> Stage<'p> {
         let network = self.world.network().clone();
         let connections = &self.witness.connections;
         if writer != Some(Writer::Server) {
-            let stalled = [What::Stalled(Direction::ToServer)];
-            connections.record_between(&client, &server, &stalled);
+            connections.stalled(&client, &server, Direction::ToServer);
             network.cut(&client, &server);
         }
         if writer != Some(Writer::Client) {
-            let stalled = [What::Stalled(Direction::ToClient)];
-            connections.record_between(&client, &server, &stalled);
+            connections.stalled(&client, &server, Direction::ToClient);
             network.cut(&server, &client);
         }
         self.run(async move {
@@ -245,7 +243,6 @@ impl<'p> Stage<'p> {
         match fault {
             Fault::Reset => record(&[What::ClientReset]),
             Fault::HalfClose if writer == Writer::Client => record(&[What::ClientEnded]),
-            Fault::HalfClose => record(&[What::ClientReset]),
             Fault::Stall { .. } | Fault::SlowReader { .. } => record(&[What::Stalled(direction)]),
             Fault::SilentDeath => {
                 record(&both);

@@ -99,8 +99,9 @@ impl WireClient {
 
     /// What becomes of the bytes on their way.
     fn network(&self, op: &Op) {
-        let stalled = |direction| self.recording.record(What::Stalled(direction));
+        let not_read = || self.recording.record(What::Stalled(Direction::ToClient));
         let (client, server) = (&self.connector.client, &self.server.name);
+        let stalled = |direction| self.connections.stalled(client, server, direction);
         let network = self.world.network();
         match op {
             Op::Leave => {
@@ -112,11 +113,11 @@ impl WireClient {
                 network.strike(client, server, End::Client, Fault::Reset);
             }
             Op::StopReading => {
-                stalled(Direction::ToClient);
+                not_read();
                 self.read(Reading::Stopped);
             }
             Op::ReadSlowly { bytes, every_ms } => {
-                stalled(Direction::ToClient);
+                not_read();
                 self.read(Reading::Slowly {
                     bytes: *bytes,
                     every: Duration::from_millis((*every_ms).max(1)),

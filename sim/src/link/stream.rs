@@ -181,6 +181,7 @@ impl AsyncRead for LinkStream {
             Poll::Ready(Err(error)) => {
                 let kind = error.kind();
                 this.link.record(format_args!("{word} reads {kind:?}"));
+                this.link.told(LinkEvent::Failed(this.end));
             }
             Poll::Pending => this.link.record(format_args!("{word} reads nothing yet")),
         }
@@ -213,6 +214,7 @@ impl AsyncWrite for LinkStream {
             Poll::Ready(Err(error)) => {
                 let kind = error.kind();
                 this.link.record(format_args!("{word} writes {kind:?}"));
+                this.link.told(LinkEvent::Failed(this.end));
             }
             Poll::Pending => {
                 this.link

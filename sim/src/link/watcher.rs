@@ -8,7 +8,7 @@ use super::{End, Link};
 /// What happened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum LinkEvent {
-    /// This end is about to be given an error that is no reset.
+    /// This end is about to be given an error.
     Failed(End),
     /// What this end writes has no room.
     BufferFull(End),
