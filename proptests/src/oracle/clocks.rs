@@ -17,7 +17,7 @@ pub(crate) fn check(facts: &Facts<'_>, found: &mut Found<'_>) {
 
 /// Until when the server may have held the connection to be open, in microseconds:
 /// the first sign of its end that was seen. A reset by the client is one once it
-/// has come to the server, and where the network holds bytes nobody knows when.
+/// has come to the server, and may be noticed late by one that pauses its reading.
 fn left_open_us(facts: &Facts<'_>) -> u64 {
     let goodbye = facts
         .responses
@@ -27,11 +27,10 @@ fn left_open_us(facts: &Facts<'_>) -> u64 {
         goodbye.map(|goodbye| goodbye.first),
         facts.closed,
         facts.server_ended,
-        facts.server_reset,
     ];
     let signs = signs.into_iter().flatten().map(|moment| facts.us(moment));
     let network = ms(facts.config.tolerance.network_ms);
-    let reset = facts.client_reset.filter(|_| facts.stalls.is_empty());
+    let reset = facts.client_reset.filter(|_| facts.never_pauses());
     let reset = reset.map(|moment| facts.us(moment).saturating_add(network));
     signs.chain(reset).min().unwrap_or(facts.history.end_us)
 }

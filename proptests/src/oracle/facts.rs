@@ -260,54 +260,6 @@ impl<'h> Facts<'h> {
         self.requests.iter().position(is_owed)
     }
 
-    fn request_of_run(&self, moment: Moment, id: u32, code: u8) -> Option<usize> {
-        // Of requests with one id the earlier ones are over, though their answers
-        // may not have been read yet.
-        let finished = self.finished_before(moment, id);
-        let of_id = |index: usize| {
-            let before = self.requests[..index].iter();
-            before.filter(|r| r.id == id && self.is_task(r)).count()
-        };
-        let may_run = |r: &Sent| {
-            let over = r.answer.is_some_and(|a| self.responses[a].last < moment);
-            (r.id, r.code) == (id, code) && r.run.is_none() && r.header < moment && !over
-        };
-        self.likeliest(|index| may_run(&self.requests[index]) && of_id(index) >= finished)
-    }
-
-    /// The first of these requests, but one that was refused (L6, L16) only where
-    /// there is no other.
-    fn likeliest(&self, may_be: impl Fn(usize) -> bool) -> Option<usize> {
-        let refused = |index: &usize| {
-            let answer = self.requests[*index].answer;
-            let reply = answer.map(|answer| &self.responses[answer].reply);
-            matches!(reply, Some(Reply::Error { code: 252, .. }))
-        };
-        let candidates = || (0..self.requests.len()).filter(|index| may_be(*index));
-        candidates()
-            .find(|index| !refused(index))
-            .or_else(|| candidates().next())
-    }
-
-    fn is_task(&self, request: &Sent) -> bool {
-        self.config.task(request.code).is_some()
-    }
-
-    /// How many tasks with this id the observer saw finish.
-    fn finished_before(&self, moment: Moment, id: u32) -> usize {
-        let events = self.history.events[..moment].iter();
-        let is_it = |event: &&crate::Event| matches!(event.what, What::Observed(crate::Observed::Finished { id: of, .. }) if of == id);
-        events.filter(is_it).count()
-    }
-
-    fn request_of_function(&self, moment: Moment, id: u32, code: u8) -> Option<usize> {
-        let may_read = |r: &Sent| {
-            let over = r.answer.is_some_and(|a| self.responses[a].last < moment);
-            (r.id, r.code) == (id, code) && r.function.is_none() && r.header < moment && !over
-        };
-        self.likeliest(|index| may_read(&self.requests[index]))
-    }
-
     fn gather_cancels(&mut self) {
         for call in &self.calls {
             let target = match call.what {

@@ -24,6 +24,7 @@ mod report;
 mod residue;
 mod rule;
 pub(crate) mod sent;
+mod whose;
 
 pub use rule::{Rule, Violation};
 

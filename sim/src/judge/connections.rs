@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use asyncserver::runtime::{Clock, Endpoints};
 use harness::World as Recording;
-use oracle::{Call, Config, Direction, History, Observed, Returned, View, What};
+use oracle::{Call, Config, Direction, History, Observed, Residue, Returned, View, What};
 
 use crate::{LinkFaults, LinkPlan, Network};
 
@@ -246,12 +246,26 @@ impl Connections {
         }
     }
 
-    /// Records what a start of a server has left.
-    pub(crate) fn left(&self, server: &str, generation: u64, residue: oracle::Residue) {
-        for connection in self.locked().by_name.values() {
-            if connection.server == server && connection.generation == Some(generation) {
-                connection.recording.record(What::Left(residue));
-            }
+    /// Records what a start of a server has left, with each of its connections:
+    /// places that functions of others still hold are not left by this one.
+    pub(crate) fn left(&self, server: &str, generation: u64, residue: Residue) {
+        let state = self.locked();
+        let is_of = |connection: &&Connection| {
+            connection.server == server && connection.generation == Some(generation)
+        };
+        let running = |connection: &Connection| {
+            let events = connection.recording.history().events;
+            let count = |is_it: fn(&What) -> bool| events.iter().filter(|e| is_it(&e.what)).count();
+            let started = count(|what| matches!(what, What::RunStarted { .. }));
+            (started - count(|what| matches!(what, What::RunEnded { .. }))) as u64
+        };
+        let of_server = || state.by_name.values().filter(is_of);
+        let all: u64 = of_server().map(running).sum();
+        for connection in of_server() {
+            let others = all - running(connection);
+            let tasks = residue.tasks.saturating_sub(others);
+            let left = Residue { tasks, ..residue };
+            connection.recording.record(What::Left(left));
         }
     }
 
