@@ -16,6 +16,7 @@
 //! | `op`, `request`, `config`, `tasks` | a [`Scenario`] as data: what happens, the settings, what tasks do |
 //! | [`strategy`] | scenarios by chance |
 //! | `history`, `report` | what was seen, as data |
+//! | `server` | what was seen of several connections of one server, and its judge |
 //! | `oracle` | the judge: one file per group of rules |
 //! | `reach` | the list of interesting states, and a counter |
 //! | [`timeline`] | a history as text |
@@ -60,6 +61,11 @@
 //! [`Oracle::finish`]. While a scenario runs, [`Oracle::judge`] may be called as
 //! often as one likes.
 //!
+//! Several connections of one server have a history each, of one clock, and the
+//! order of all their events: a [`ServerHistory`]. A call for all clients is
+//! recorded in each of them. Each is judged by itself, and all together by what
+//! they share: the places of L6, L8, L16 and N9.
+//!
 //! A client of another language records bytes alone: [`Oracle::judge`] then
 //! demands what can be demanded of bytes and their times.
 //!
@@ -80,6 +86,7 @@ mod oracle;
 mod reach;
 mod report;
 mod request;
+mod server;
 pub mod strategy;
 mod tasks;
 pub mod timeline;
@@ -91,11 +98,12 @@ pub use history::{
     BodyEnd, Call, CancelCause, Direction, Ending, Event, FunctionEnd, History, Observed, Recorder,
     Residue, Returned, RunEnd, View, Views, What,
 };
-pub use op::{Op, Piece, Scenario, Step, Then};
+pub use op::{Neighbour, Op, Piece, Scenario, Step, Then};
 pub use oracle::{Oracle, Rule, Violation};
-pub use reach::{Reach, Reached, reached};
+pub use reach::{Reach, Reached, reached, reached_together};
 pub use report::{Interrupted, Reason, Report, State};
 pub use request::{Ask, Blocks, Request};
+pub use server::ServerHistory;
 pub use tasks::{
     Does, Natural, OnCancel, Reads, Runs, TaskSpec, demo_tasks, is_pattern, natural, pattern,
     scripted_tasks,

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::history::{BodyEnd, RunEnd};
 use crate::{Config, Hex, Request};
 
-/// A server's settings, and what happens to one connection of it.
+/// A server's settings, and what happens to one connection of it, or to several.
 ///
 /// It is kept as JSON: see [`Scenario::from_json`].
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -17,6 +17,19 @@ pub struct Scenario {
     #[serde(default)]
     pub config: Config,
     /// What happens, by time; steps of the same time happen in their order.
+    pub steps: Vec<Step>,
+    /// More connections of the same server. Steps of one time come by turns.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub neighbours: Vec<Neighbour>,
+}
+
+/// One more connection of a scenario's server.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Neighbour {
+    /// When it comes, in virtual milliseconds from the start of the first one.
+    #[serde(default)]
+    pub at_ms: u64,
+    /// What happens to it, by the times of the first one.
     pub steps: Vec<Step>,
 }
 
@@ -42,7 +55,7 @@ impl Scenario {
 /// Something that happens at a time.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Step {
-    /// When, in virtual milliseconds from the connection's start.
+    /// When, in virtual milliseconds from the start of the scenario's first connection.
     pub at_ms: u64,
     /// What.
     #[serde(flatten)]
@@ -104,8 +117,13 @@ pub enum Op {
     StallReading,
     /// Both directions of the server's transport move again.
     Unstall,
-    /// The server's transport fails at its next read or write.
-    TransportError,
+    /// The server's transport fails: at its next read or write, or once it has
+    /// taken so many more bytes.
+    TransportError {
+        /// How many.
+        #[serde(default, skip_serializing_if = "is_zero")]
+        after_bytes: usize,
+    },
     /// The server's program looks at the list of tasks.
     List,
     /// The server's program cancels a task.
@@ -154,6 +172,11 @@ pub enum Op {
     Pass,
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
+const fn is_zero(bytes: &usize) -> bool {
+    *bytes == 0
+}
+
 /// A piece of a request's bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Piece {
@@ -193,7 +216,7 @@ impl Op {
             Self::StallWriting => "stall_writing",
             Self::StallReading => "stall_reading",
             Self::Unstall => "unstall",
-            Self::TransportError => "transport_error",
+            Self::TransportError { .. } => "transport_error",
             Self::List => "list",
             Self::Cancel { .. } => "cancel",
             Self::CancelAll => "cancel_all",

@@ -33,6 +33,10 @@ pub struct TaskSpec {
     /// How the task function of a scripted task takes its message.
     #[serde(default)]
     pub reads: Reads,
+    /// The task that its run function cancels first of all, by its id: the
+    /// server's program acts inside a turn of the connection.
+    #[serde(default)]
+    pub cancels: Option<u32>,
 }
 
 const fn begin_after() -> usize {
@@ -53,6 +57,7 @@ impl TaskSpec {
             begin_after_bytes: begin_after(),
             max_in_flight: None,
             reads: Reads::Whole,
+            cancels: None,
         }
     }
 
@@ -61,8 +66,8 @@ impl TaskSpec {
     pub const fn grace_ms(&self) -> u64 {
         match (self.on_cancel, self.runs) {
             (OnCancel::Cooperate { grace_ms }, _) => grace_ms,
-            (OnCancel::Drop, Runs::Async) => 0,
             (OnCancel::Drop, Runs::Blocking) => 1000,
+            (OnCancel::Drop, _) => 0,
         }
     }
 }
@@ -85,11 +90,23 @@ pub enum OnCancel {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Runs {
-    /// As a future.
+    /// As a future, where the server thinks best.
     #[default]
     Async,
+    /// As a future in the connection's own task.
+    Local,
+    /// As a future of its own on the executor, from its first poll on.
+    Spawn,
     /// On a thread of its own, where nothing can drop it.
     Blocking,
+}
+
+impl Runs {
+    /// Whether it can be dropped where it waits (T10, T13).
+    #[must_use]
+    pub const fn is_future(self) -> bool {
+        !matches!(self, Self::Blocking)
+    }
 }
 
 /// How the task function of a scripted task takes its message.

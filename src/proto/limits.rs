@@ -72,3 +72,31 @@ pub(crate) fn limit_words(rule: &str) -> &'static str {
         _ => "a limit",
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::limit_words;
+
+    /// Who reads a log does not know the rules by their numbers.
+    #[test]
+    fn every_limit_is_told_in_words_of_its_own() {
+        let words = [
+            ("L1", "nothing to do"),
+            ("L2", "for a request"),
+            ("L3", "responses to be taken"),
+            ("L4", "one message"),
+            ("L5", "flight of the connection"),
+            ("L6", "tasks of the server"),
+            ("L7", "unsent"),
+            ("L14", "neither reads nor returns"),
+            ("L15", "body"),
+            ("L16", "held"),
+            ("N9", "registration"),
+            ("another", "a limit"),
+        ];
+        for (rule, expected) in words {
+            let told = limit_words(rule);
+            assert!(told.contains(expected), "{rule}: {told}");
+        }
+    }
+}

@@ -7,7 +7,7 @@ use asyncserver_loom_tests::shim;
 use asyncserver_loom_tests::tally::Tally;
 use asyncserver_loom_tests::wire::request;
 
-use crate::tasks::{self, ID, TASK, draining, ok, open, world};
+use crate::tasks::{self, ID, TASK, cancelled_meanwhile, draining, end_beside, ok, open, world};
 
 mod explored {
     models! {
@@ -20,16 +20,9 @@ mod explored {
 }
 
 fn completion_meets_cancel(task: fn(&Tally) -> Registration) {
-    let world = world(task);
-    let (connection, far) = draining(&world);
-    let client = world.client();
-    world.workers.release();
-    let canceller = shim::spawn(move || client.cancel(ID));
-    let ended = connection.run_and_judge(&far);
-    canceller.join().unwrap();
+    let ended = cancelled_meanwhile(task);
     assert!([CANCELLED, ok("done")].contains(&ended.answers[&ID.0]));
     assert_eq!(ended.report.counts.accepted, 1);
-    world.check_nothing_is_left();
 }
 
 fn completion_meets_cancel_spawned() {
@@ -45,63 +38,43 @@ fn completion_meets_cancel_blocking() {
 }
 
 fn panic_meets_cancel() {
-    let world = world(tasks::panicking);
-    let (connection, far) = draining(&world);
-    let client = world.client();
-    world.workers.release();
-    let canceller = shim::spawn(move || client.cancel(ID));
-    let ended = connection.run_and_judge(&far);
-    canceller.join().unwrap();
+    let ended = cancelled_meanwhile(tasks::panicking);
     let answer = &ended.answers[&ID.0];
     assert!([CANCELLED, PANICKED].contains(answer));
     if *answer == PANICKED {
         assert_eq!(ended.report.panics, 1, "T9: it is counted");
     }
-    world.check_nothing_is_left();
 }
 
 /// What an executor drops unfinished ends as cancelled, whoever cancels it too.
 fn drop_by_executor_meets_cancel() {
     let world = world(tasks::spawned);
-    let (connection, far) = draining(&world);
+    let served = draining(&world);
     let client = world.client();
+    let tally = world.tally.clone();
     let work = world.workers.take_held();
     let dropper = shim::spawn(move || drop(work));
     let canceller = shim::spawn(move || client.cancel(ID));
-    let ended = connection.run_and_judge(&far);
-    dropper.join().unwrap();
-    canceller.join().unwrap();
+    let ended = end_beside(world, served, [dropper, canceller]);
     assert_eq!(ended.answers[&ID.0], CANCELLED);
-    assert_eq!(world.tally.finished(), 0);
-    world.check_nothing_is_left();
+    assert_eq!(tally.finished(), 0);
 }
 
 /// A group is polled for the first time, and falls asleep, while a member that
 /// never ends by itself is cancelled.
 fn cancel_meets_group() {
-    let world = world(tasks::endless);
-    let (connection, far) = draining(&world);
-    let client = world.client();
-    world.workers.release();
-    let canceller = shim::spawn(move || client.cancel(ID));
-    let ended = connection.run_and_judge(&far);
-    canceller.join().unwrap();
+    let ended = cancelled_meanwhile(tasks::endless);
     assert_eq!(ended.answers[&ID.0], CANCELLED);
-    world.check_nothing_is_left();
 }
 
 fn cancel_meets_cancel() {
     let world = world(tasks::endless_local);
-    let (connection, far) = draining(&world);
+    let served = draining(&world);
     let cancellers =
         [world.client(), world.client()].map(|client| shim::spawn(move || client.cancel(ID)));
-    let ended = connection.run_and_judge(&far);
-    cancellers
-        .into_iter()
-        .for_each(|canceller| canceller.join().unwrap());
+    let ended = end_beside(world, served, cancellers);
     assert_eq!(ended.answers[&ID.0], CANCELLED);
     assert_eq!(ended.report.counts.cancelled, 1);
-    world.check_nothing_is_left();
 }
 
 fn cancel_meets_cancel_on_the_wire() {
@@ -118,13 +91,10 @@ fn cancel_meets_cancel_on_the_wire() {
             far.end();
         })
     };
-    let ended = connection.run_and_judge(&far);
-    canceller.join().unwrap();
-    peer.join().unwrap();
+    let ended = end_beside(world, (connection, far), [canceller, peer]);
     assert_eq!(ended.answers[&ID.0], CANCELLED);
     assert_eq!(ended.answers[&8], ok(""));
     assert_eq!(ended.report.counts.cancels, 1);
-    world.check_nothing_is_left();
 }
 
 /// The request that comes meanwhile is cancelled or answered, and nothing else.
@@ -143,13 +113,10 @@ fn cancel_all_meets_new_request() {
             far.end();
         })
     };
-    let ended = connection.run_and_judge(&far);
-    canceller.join().unwrap();
-    peer.join().unwrap();
+    let ended = end_beside(world, (connection, far), [canceller, peer]);
     assert_eq!(ended.answers[&ID.0], CANCELLED);
     assert!([CANCELLED, ok("done")].contains(&ended.answers[&8]));
     assert_eq!(ended.report.counts.accepted, 2);
-    world.check_nothing_is_left();
 }
 
 /// The message's rest arrives while its task is cancelled.
@@ -170,37 +137,27 @@ fn chunk_meets_cancel() {
             far.end();
         })
     };
-    let ended = connection.run_and_judge(&far);
-    canceller.join().unwrap();
-    peer.join().unwrap();
+    let ended = end_beside(world, (connection, far), [canceller, peer]);
     assert!([CANCELLED, ok("4")].contains(&ended.answers[&ID.0]));
-    world.check_nothing_is_left();
 }
 
 fn completion_meets_two_cancels() {
     let world = world(tasks::spawned);
-    let (connection, far) = draining(&world);
+    let served = draining(&world);
     let cancellers =
         [world.client(), world.client()].map(|client| shim::spawn(move || client.cancel(ID)));
     world.workers.release();
-    let ended = connection.run_and_judge(&far);
-    cancellers
-        .into_iter()
-        .for_each(|canceller| canceller.join().unwrap());
+    let ended = end_beside(world, served, cancellers);
     assert!([CANCELLED, ok("done")].contains(&ended.answers[&ID.0]));
-    world.check_nothing_is_left();
 }
 
 fn completion_meets_cancel_and_disconnect() {
     let world = world(tasks::spawned);
-    let (connection, far) = draining(&world);
+    let served = draining(&world);
     let (canceller, leaver) = (world.client(), world.client());
     let canceller = shim::spawn(move || canceller.cancel(ID));
     let leaver = shim::spawn(move || leaver.disconnect(std::time::Duration::ZERO));
     world.workers.release();
-    let ended = connection.run_and_judge(&far);
-    canceller.join().unwrap();
-    leaver.join().unwrap();
+    let ended = end_beside(world, served, [canceller, leaver]);
     assert_eq!(ended.report.counts.accepted, 1);
-    world.check_nothing_is_left();
 }

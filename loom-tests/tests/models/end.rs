@@ -9,7 +9,7 @@ use asyncserver_loom_tests::executor::Starts;
 use asyncserver_loom_tests::shim::{self, Gate};
 use asyncserver_loom_tests::world::World;
 
-use crate::tasks::{self, GRACE, ID, TASK, draining, ok, open, world};
+use crate::tasks::{self, GRACE, ID, TASK, draining, end_beside, ok, open, world};
 
 mod explored {
     models! {
@@ -63,18 +63,16 @@ fn two_disconnects() {
 /// The handle that closes is dropped at once, perhaps as the last.
 fn completion_meets_close() {
     let world = world(tasks::spawned);
-    let (connection, far) = draining(&world);
+    let served = draining(&world);
     let client = world.client();
     world.workers.release();
     let closer = shim::spawn(move || {
         client.close();
         drop(client);
     });
-    let ended = connection.run_and_judge(&far);
-    closer.join().unwrap();
+    let ended = end_beside(world, served, [closer]);
     let counts = ended.report.counts;
     assert_eq!((counts.accepted, counts.ok + counts.interrupted), (1, 1));
-    world.check_nothing_is_left();
 }
 
 /// A cooperating task that tidies up keeps its grace (PROTOCOL T10), which does
@@ -116,7 +114,7 @@ fn stuck_thread_returns_late() {
     let world = World::with_clock(clock.clone(), Starts::WhenReleased, |server, tally| {
         server.register(TASK, "task", tasks::blocked(tally, &gate))
     });
-    let (connection, far) = draining(&world);
+    let served = draining(&world);
     let client = world.client();
     world.workers.release();
     let canceller = shim::spawn(move || {
@@ -124,11 +122,9 @@ fn stuck_thread_returns_late() {
         clock.advance(Duration::from_secs(1));
         gate.open();
     });
-    let ended = connection.run_and_judge(&far);
-    canceller.join().unwrap();
+    let ended = end_beside(world, served, [canceller]);
     assert_eq!(ended.answers[&ID.0], CANCELLED);
     assert!(ended.report.stuck.len() <= 1);
-    world.check_nothing_is_left();
 }
 
 fn blocked_thread_returns_after_close() {
@@ -136,15 +132,13 @@ fn blocked_thread_returns_after_close() {
     let world = World::new(Starts::WhenReleased, |server, tally| {
         server.register(TASK, "task", tasks::blocked(tally, &gate))
     });
-    let (connection, far) = draining(&world);
+    let served = draining(&world);
     let client = world.client();
     world.workers.release();
     let closer = shim::spawn(move || {
         client.close();
         gate.open();
     });
-    let ended = connection.run_and_judge(&far);
-    closer.join().unwrap();
+    let ended = end_beside(world, served, [closer]);
     assert_eq!(ended.report.counts.interrupted, 1);
-    world.check_nothing_is_left();
 }

@@ -9,7 +9,7 @@ use asyncserver_loom_tests::shim::{self, JoinHandle};
 use asyncserver_loom_tests::wire::{Peer, request, wire};
 use asyncserver_loom_tests::world::World;
 
-use crate::tasks::{self, GRACE, ID, TASK, draining, ok, world};
+use crate::tasks::{self, GRACE, ID, TASK, cancelled_meanwhile, draining, end_beside, ok};
 
 mod explored {
     models! {
@@ -73,15 +73,8 @@ fn disconnect_meets_first_turn() {
 
 /// The run function waits to be told: it is, whenever the cancel comes.
 fn cancel_meets_listener() {
-    let world = world(tasks::tidy);
-    let (connection, far) = draining(&world);
-    let client = world.client();
-    world.workers.release();
-    let canceller = shim::spawn(move || client.cancel(ID));
-    let ended = connection.run_and_judge(&far);
-    canceller.join().unwrap();
+    let ended = cancelled_meanwhile(tasks::tidy);
     assert_eq!(ended.answers[&ID.0], ok("tidied"));
-    world.check_nothing_is_left();
 }
 
 /// Another one than the run function waits to be told: it learns that the task has ended.
@@ -100,12 +93,10 @@ fn completion_meets_listener() {
         let task = task.execution(asyncserver::server::Execution::Spawn);
         server.register(TASK, "task", task)
     });
-    let (connection, far) = draining(&world);
+    let served = draining(&world);
     let context = receiver.recv().unwrap();
     let listener = shim::spawn(move || shim::block_on(context.cancelled()));
     world.workers.release();
-    let ended = connection.run_and_judge(&far);
+    let ended = end_beside(world, served, [listener]);
     assert_eq!(ended.answers[&ID.0], ok("done"));
-    listener.join().unwrap();
-    world.check_nothing_is_left();
 }

@@ -10,10 +10,10 @@ use asyncserver::server::{TaskFunction, TaskFunctionError};
 use asyncserver::wire::{TaskCode, TaskId};
 use asyncserver_loom_tests::answers::Answer;
 use asyncserver_loom_tests::executor::Starts;
-use asyncserver_loom_tests::shim::Gate;
+use asyncserver_loom_tests::shim::{self, Gate, JoinHandle};
 use asyncserver_loom_tests::tally::Tally;
 use asyncserver_loom_tests::wire::{Far, Peer, request, wire};
-use asyncserver_loom_tests::world::{Served, World};
+use asyncserver_loom_tests::world::{Ended, Served, World};
 
 /// The code of the task that a model is about.
 pub(crate) const TASK: TaskCode = TaskCode(1);
@@ -52,6 +52,31 @@ pub(crate) fn open(world: &World) -> (Served, Far) {
     let mut connection = world.connect(near);
     connection.settle();
     (connection, far)
+}
+
+/// Serves the connection to its end beside the other threads, judges it, and
+/// sees that nothing is left.
+pub(crate) fn end_beside(
+    world: World,
+    (connection, far): (Served, Far),
+    others: impl IntoIterator<Item = JoinHandle>,
+) -> Ended {
+    let ended = connection.run_and_judge(&far);
+    for other in others {
+        other.join().unwrap();
+    }
+    world.check_nothing_is_left();
+    ended
+}
+
+/// The task is cancelled while it starts, runs and ends.
+pub(crate) fn cancelled_meanwhile(task: fn(&Tally) -> Registration) -> Ended {
+    let world = world(task);
+    let served = draining(&world);
+    let client = world.client();
+    world.workers.release();
+    let canceller = shim::spawn(move || client.cancel(ID));
+    end_beside(world, served, [canceller])
 }
 
 /// Answers `done` at its first poll.

@@ -10,7 +10,7 @@ use asyncserver_loom_tests::shim;
 use asyncserver_loom_tests::tally::Tally;
 use asyncserver_loom_tests::world::World;
 
-use crate::tasks::{self, ID, TASK, draining};
+use crate::tasks::{self, ID, TASK, draining, end_beside};
 
 mod explored {
     models! {
@@ -73,14 +73,12 @@ fn watched(scribe: &Scribe, task: fn(&Tally) -> Registration) -> World {
 fn replacing_observer_meets_events() {
     let scribe = Scribe::default();
     let world = watched(&scribe, tasks::spawned);
-    let (connection, far) = draining(&world);
+    let served = draining(&world);
     let client = world.client();
     world.workers.release();
     let replacement = Arc::new(scribe.clone());
     let replacer = shim::spawn(move || client.set_observer(replacement));
-    let _ended = connection.run_and_judge(&far);
-    replacer.join().unwrap();
-    world.check_nothing_is_left();
+    end_beside(world, served, [replacer]);
     assert_eq!(
         scribe.seen(),
         [Seen::Accepted, Seen::Started, Seen::Finished]
@@ -91,13 +89,11 @@ fn replacing_observer_meets_events() {
 fn events_come_in_order() {
     let scribe = Scribe::default();
     let world = watched(&scribe, tasks::endless_local);
-    let (connection, far) = draining(&world);
+    let served = draining(&world);
     let client = world.client();
     world.workers.release();
     let canceller = shim::spawn(move || client.cancel(ID));
-    let _ended = connection.run_and_judge(&far);
-    canceller.join().unwrap();
-    world.check_nothing_is_left();
+    end_beside(world, served, [canceller]);
     let in_order = [
         Seen::Accepted,
         Seen::Started,

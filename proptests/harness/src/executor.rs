@@ -15,7 +15,7 @@ use crate::world::World;
 
 /// How often one future may be polled while no time passes: under paused time
 /// one that spins would stop the world.
-const POLLS_MOST: u32 = 1_000_000;
+const POLLS_MOST: u32 = 200_000;
 
 /// Runs everything on another executor, watched.
 #[derive(Clone)]

@@ -14,11 +14,11 @@
 //! |---|---|
 //! | `world` | what a played scenario shares: recorder, clock, the script of its tasks |
 //! | `tasks`, `body` | the tasks of a scenario as registrations that report |
-//! | `observer`, `report` | the server's story, in the oracle's words |
+//! | `observer`, `report`, `routes` | the server's story, in the oracle's words, told to each connection's world |
 //! | `transport` | a connection in memory that can be held, slowed down and broken |
 //! | `executor`, `threads` | futures that are counted and watched; blocking functions as coroutines |
 //! | `client`, `writes` | the scenario's client |
-//! | `play` | the scenario, step by step, to its end |
+//! | `play` | the scenario, step by step, to its end: a program with a server, and a player for each connection |
 //! | [`suite`] | cases, seeds, shrinking, kept scenarios |
 //!
 //! [`play`] takes the clock, the executor and the transport from its caller: a
@@ -31,6 +31,7 @@ mod executor;
 mod observer;
 mod play;
 mod report;
+mod routes;
 pub mod suite;
 mod tasks;
 mod threads;
@@ -41,14 +42,14 @@ mod writes;
 use std::sync::Arc;
 
 use asyncserver::runtime::{TokioClock, TokioExecutor};
-use oracle::{History, Oracle, Scenario, Violation, What, timeline};
+use oracle::{History, Scenario, ServerHistory, Violation, What, timeline};
 
 pub use client::Splits;
 pub use executor::WatchedExecutor;
 pub use observer::RecordingObserver;
 pub use play::{Stage, play};
 pub use report::{report, settings};
-pub use tasks::{FindWorld, register, register_for};
+pub use tasks::{FindWorld, register_for};
 pub use transport::{ClientEnd, Link, Network, ServerEnd, memory};
 pub use world::World;
 pub use writes::{Write, writes};
@@ -56,8 +57,8 @@ pub use writes::{Write, writes};
 /// What came of a scenario.
 #[derive(Clone, Debug)]
 pub struct Outcome {
-    /// What was seen, everything included.
-    pub history: History,
+    /// What was seen of each connection, everything included.
+    pub seen: ServerHistory,
     /// What must never be and is nothing of a history: panics, hangs, spins.
     pub faults: Vec<String>,
 }
@@ -74,10 +75,27 @@ pub enum Failure {
 }
 
 impl Outcome {
-    /// The history as text for people.
+    /// What was seen of the scenario's first connection.
+    ///
+    /// # Panics
+    /// Never: every scenario has one.
+    #[must_use]
+    pub fn history(&self) -> &History {
+        self.seen.connections.first().expect("a first connection")
+    }
+
+    /// The histories as text for people.
     #[must_use]
     pub fn timeline(&self) -> String {
-        timeline::render(&self.history)
+        if let [only] = &self.seen.connections[..] {
+            return timeline::render(only);
+        }
+        let connections = self.seen.connections.iter().enumerate();
+        let one = |(number, history)| {
+            let timeline = timeline::render(history);
+            format!("connection {number}\n{timeline}")
+        };
+        connections.map(one).collect()
     }
 
     /// Whether everything was as PROTOCOL allows it, to the end.
@@ -88,7 +106,7 @@ impl Outcome {
         if let Some(fault) = self.faults.first() {
             return Err(Failure::Fault(fault.clone()));
         }
-        Oracle::new(&self.history).finish()?;
+        self.seen.finish()?;
         Ok(())
     }
 }
@@ -116,17 +134,20 @@ pub fn run_with(scenario: &Scenario, splits: Splits) -> Outcome {
         splits,
     };
     let capacity_bytes = scenario.config.transport_buffer_bytes;
-    let (world, history) = runtime.block_on(play(scenario, &stage, |world| {
+    let (worlds, seen) = runtime.block_on(play(scenario, &stage, |world| {
         let told = world.clone();
         memory(capacity_bytes, move || told.record(What::ClientReset))
     }));
     drop(runtime);
-    let mut faults = world.faults();
-    if world.other_owners() > 0 {
+    let mut faults = Vec::new();
+    for world in worlds {
+        faults.extend(world.faults());
         let owners = world.other_owners();
-        faults.push(format!(
-            "{owners} owners of the world are left: something leaks"
-        ));
+        if owners > 0 {
+            faults.push(format!(
+                "{owners} owners of the world are left: something leaks"
+            ));
+        }
     }
-    Outcome { history, faults }
+    Outcome { seen, faults }
 }

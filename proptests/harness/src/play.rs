@@ -1,27 +1,21 @@
 //! Plays a scenario against the real server.
 
+mod player;
+mod program;
 mod settle;
 mod steps;
 
-use std::cell::Cell;
-use std::sync::{Arc, Mutex};
-use std::task::{Poll, Waker};
+use std::sync::Arc;
 
-use asyncserver::runtime::{BoxFuture, Clock, Executor, Timer, Transport, memory};
-use asyncserver::server::{ClientHandle, ConnectionOptions, ConnectionReport, Server, Serving};
-use oracle::{Ask, Config, History, Op, Request, Scenario, View, What};
+use asyncserver::runtime::{Clock, Executor, Transport};
+use oracle::{History, Neighbours, Op, Scenario, ServerHistory, View};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio_util::sync::CancellationToken;
 
-use crate::client::{Client, Splits};
-use crate::executor::WatchedExecutor;
-use crate::observer::RecordingObserver;
-use crate::transport::{Link, Network};
-use crate::world::{World, lock};
-use crate::{report, tasks};
-
-/// The id of the Negotiate that [`Config::negotiate`] asks for.
-const NEGOTIATE_ID: u32 = u32::MAX - 7;
+use self::player::Player;
+use self::program::Program;
+use crate::client::Splits;
+use crate::transport::Link;
+use crate::world::World;
 
 /// Where a scenario is played.
 #[derive(Clone, Debug)]
@@ -34,35 +28,71 @@ pub struct Stage {
     pub splits: Splits,
 }
 
-/// Plays `scenario` on `stage`, over the link that `connect` makes, to its very
-/// end; the world, and its history until then.
+/// Plays `scenario` on `stage`, over the links that `connect` makes, to its very
+/// end; the world of each connection, and their histories until then.
 pub async fn play<C, S>(
     scenario: &Scenario,
     stage: &Stage,
-    connect: impl FnOnce(&World) -> Link<C, S>,
-) -> (World, History)
+    mut connect: impl FnMut(&World) -> Link<C, S>,
+) -> (Vec<World>, ServerHistory)
 where
     C: AsyncRead + AsyncWrite + Send + 'static,
     S: Transport,
 {
-    let world = World::new(scenario.config.clone(), Arc::clone(&stage.clock));
-    let link = connect(&world);
-    let mut player = Player::start(scenario, stage, &world, link);
-    // The connection gets to run before the first step.
+    let mut config = scenario.config.clone();
+    if !scenario.neighbours.is_empty() {
+        config.neighbours = Neighbours::Some;
+    }
+    let world = World::new(config.clone(), Arc::clone(&stage.clock));
+    let program = Arc::new(Program::start(&config, stage, &world));
+    let first = Player::start(&program, stage, &world, connect(&world));
+    let mut players: Vec<Option<Player>> = Vec::new();
+    players.resize_with(1 + scenario.neighbours.len(), || None);
+    players[0] = Some(meet(first).await);
+    for (number, next) in schedule(scenario).into_iter().enumerate() {
+        world.sleep_until_ms(next.at_ms).await;
+        match next.what {
+            Happens::Comes if program.is_shut_down() => {
+                let nobody = World::new(config.clone(), Arc::clone(&stage.clock));
+                program.demand_refusal(connect(&nobody).server);
+            }
+            Happens::Comes => {
+                let own = world.beside(config.clone());
+                let player = Player::start(&program, stage, &own, connect(&own));
+                players[next.connection] = Some(meet(player).await);
+            }
+            Happens::Step(op) => {
+                // What happens at one time meets in several ways.
+                yield_times([0, 1, 3, 12][number % 4]).await;
+                if let Some(player) = &players[next.connection] {
+                    player.step(op).await;
+                }
+            }
+        }
+    }
+    let players: Vec<_> = players.into_iter().flatten().collect();
+    program.settle(&players).await;
+    let worlds = program.end();
+    drop((players, program));
+    let seen = ServerHistory {
+        connections: worlds.iter().map(complete_history).collect(),
+        order: world.order(),
+    };
+    (worlds, seen)
+}
+
+/// A connection gets to run before its first step.
+async fn meet(mut player: Player) -> Player {
     yield_times(4).await;
     player.negotiate();
-    for (number, step) in scenario.steps.iter().enumerate() {
-        world.sleep_until_ms(step.at_ms).await;
-        // What happens at one time meets in several ways.
-        yield_times([0, 1, 3, 12][number % 4]).await;
-        player.step(&step.op).await;
-    }
-    player.settle().await;
-    player.record_residue();
+    player
+}
+
+fn complete_history(world: &World) -> History {
     let mut history = world.history();
     history.views.tasks = View::Complete;
     history.views.observer = View::Complete;
-    (world, history)
+    history
 }
 
 async fn yield_times(times: usize) {
@@ -71,175 +101,39 @@ async fn yield_times(times: usize) {
     }
 }
 
-/// The connection's own future, where it can be dropped.
-type Connection = Arc<Mutex<Served>>;
-
-/// A connection's future, until it ends or is dropped, and whom to tell so.
-struct Served {
-    future: Option<BoxFuture<'static, ConnectionReport>>,
-    poller: Option<Waker>,
+/// What happens next, and to which connection.
+struct Next<'s> {
+    at_ms: u64,
+    connection: usize,
+    what: Happens<'s>,
 }
 
-/// Shutdowns that have not returned: their calls, and what they wait for.
-type Shutdowns = Arc<Mutex<Vec<(u32, BoxFuture<'static, ()>)>>>;
-
-struct Player {
-    world: World,
-    config: Config,
-    executor: WatchedExecutor,
-    server: Server,
-    serving: Serving,
-    connection: Connection,
-    context: CancellationToken,
-    client: Client,
-    network: Arc<dyn Network>,
-    handle: Option<ClientHandle>,
-    writing: Cell<Writing>,
-    shutdowns: Shutdowns,
+enum Happens<'s> {
+    Comes,
+    Step(&'s Op),
 }
 
-/// Whether the server's transport takes bytes.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Writing {
-    Moves,
-    Held,
-}
-
-impl Player {
-    fn start<C, S>(scenario: &Scenario, stage: &Stage, world: &World, link: Link<C, S>) -> Self
-    where
-        C: AsyncRead + AsyncWrite + Send + 'static,
-        S: Transport,
-    {
-        let config = scenario.config.clone();
-        let executor = WatchedExecutor::new(Arc::clone(&stage.executor), world.clone());
-        let server = server(&config, world, &executor, &stage.clock);
-        // For its `shutdown` alone: nobody connects to it.
-        let serving = server.serve(memory::listener("server", 1).0);
-        let context = CancellationToken::new();
-        let options = ConnectionOptions::default()
-            .byte_order(config.byte_order.into())
-            .context(context.clone());
-        let of_server = server.clone();
-        let future = async move { of_server.handle_connection(link.server, options).await };
-        let connection: Connection = Arc::new(Mutex::new(Served {
-            future: Some(Box::pin(future)),
-            poller: None,
-        }));
-        executor.spawn(drive(Arc::clone(&connection), world.clone()));
-        let network = Arc::clone(&link.network);
-        let client = Client::start(
-            world,
-            &executor,
-            link.client,
-            link.network,
-            (stage.splits, config.transport_buffer_bytes),
-        );
-        Self {
-            world: world.clone(),
-            config,
-            executor,
-            server,
-            serving,
+/// All steps by time; those of one time take turns by connection.
+fn schedule(scenario: &Scenario) -> Vec<Next<'_>> {
+    let mut schedule = Vec::new();
+    let mut add = |at_ms: u64, turn: usize, connection: usize, what| {
+        let next = Next {
+            at_ms,
             connection,
-            context,
-            client,
-            network,
-            handle: None,
-            writing: Cell::new(Writing::Moves),
-            shutdowns: Arc::default(),
-        }
-    }
-
-    fn negotiate(&mut self) {
-        self.handle = self.server.clients().into_iter().next();
-        if let Some(features) = self.config.negotiate {
-            let negotiate = Ask::Negotiate {
-                version: 1,
-                features,
-                bytes: 5,
-            };
-            self.send(&Request::new(NEGOTIATE_ID, negotiate));
-        }
-    }
-
-    async fn step(&mut self, op: &Op) {
-        match op {
-            Op::Send { .. }
-            | Op::SendTogether { .. }
-            | Op::Cut { .. }
-            | Op::Garbage { .. }
-            | Op::HalfClose => self.send_step(op),
-            Op::Leave
-            | Op::Reset
-            | Op::StopReading
-            | Op::ReadSlowly { .. }
-            | Op::ReadAll
-            | Op::StallWriting
-            | Op::StallReading
-            | Op::Unstall
-            | Op::TransportError => self.network_step(op).await,
-            Op::Complete { id, how } => self.world.complete(*id, *how),
-            Op::CompleteBody { id, how } => self.world.complete_body(*id, *how),
-            Op::Pass => {}
-            _ => self.program_step(op),
-        }
-    }
-}
-
-/// Polls the connection until it ends or is dropped.
-fn drive(connection: Connection, world: World) -> BoxFuture<'static, ()> {
-    Box::pin(std::future::poll_fn(move |cx| {
-        let mut served = lock(&connection);
-        served.poller = Some(cx.waker().clone());
-        let Some(future) = served.future.as_mut() else {
-            return Poll::Ready(());
+            what,
         };
-        let Poll::Ready(returned) = future.as_mut().poll(cx) else {
-            return Poll::Pending;
-        };
-        served.future = None;
-        let returned = report::report(&returned);
-        let history = world.history();
-        let told = history.events.iter().find_map(|event| match &event.what {
-            What::Closed(told) => Some(told.clone()),
-            _ => None,
-        });
-        if told.flatten().as_ref() != Some(&returned) {
-            world.fault(format!("the observer was not told of {returned:?}"));
+        schedule.push(((at_ms, turn, connection), next));
+    };
+    for (turn, step) in scenario.steps.iter().enumerate() {
+        add(step.at_ms, turn + 1, 0, Happens::Step(&step.op));
+    }
+    for (before, neighbour) in scenario.neighbours.iter().enumerate() {
+        add(neighbour.at_ms, 0, before + 1, Happens::Comes);
+        for (turn, step) in neighbour.steps.iter().enumerate() {
+            let at_ms = step.at_ms.max(neighbour.at_ms);
+            add(at_ms, turn + 1, before + 1, Happens::Step(&step.op));
         }
-        Poll::Ready(())
-    }))
-}
-
-fn server(
-    config: &Config,
-    world: &World,
-    executor: &WatchedExecutor,
-    clock: &Arc<dyn Clock>,
-) -> Server {
-    let builder = tasks::register(Server::builder(), &config.tasks, world);
-    report::settings(builder, config)
-        .observer(Arc::new(RecordingObserver::new(world.clone())))
-        .executor(executor.clone())
-        .clock(SharedClock(Arc::clone(clock)))
-        .build()
-}
-
-/// A clock that is shared.
-#[derive(Clone, Debug)]
-struct SharedClock(Arc<dyn Clock>);
-
-impl Clock for SharedClock {
-    fn now(&self) -> std::time::Instant {
-        self.0.now()
     }
-
-    fn wall(&self) -> std::time::SystemTime {
-        self.0.wall()
-    }
-
-    fn timer(&self) -> Box<dyn Timer> {
-        self.0.timer()
-    }
+    schedule.sort_by_key(|(turn, _)| *turn);
+    schedule.into_iter().map(|(_, next)| next).collect()
 }

@@ -93,7 +93,11 @@ fn limits(config: &Config) -> server::Limits {
 
 fn timeouts(config: &Config) -> server::Timeouts {
     let (mut timeouts, set) = (server::Timeouts::default(), &config.timeouts);
-    let ms = Duration::from_millis;
+    // The longest time of a scenario is one that no clock can add.
+    let ms = |ms| match ms {
+        u64::MAX => Duration::MAX,
+        ms => Duration::from_millis(ms),
+    };
     timeouts.wait = ms(set.wait_ms);
     timeouts.read = ms(set.read_ms);
     timeouts.write = ms(set.write_ms);

@@ -174,7 +174,7 @@ pub fn show(outcome: &Outcome) -> String {
     for fault in &outcome.faults {
         let _ = writeln!(text, "FAULT: {fault}");
     }
-    for violation in oracle::Oracle::new(&outcome.history).violations() {
+    for violation in outcome.seen.violations() {
         let _ = writeln!(text, "REJECTED: {}", Failure::Rejected(violation));
     }
     if outcome.verdict().is_ok() {

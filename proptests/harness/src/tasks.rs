@@ -4,12 +4,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use asyncserver::server::{
-    ClientHandle, MessageReader, OnCancel, Registration, Request, Response, Server, ServerBuilder,
-    Task, TaskContext, TaskError, TaskFunction, TaskFunctionError,
+    ClientHandle, Execution, MessageReader, OnCancel, Registration, Request, Response, Server,
+    ServerBuilder, Task, TaskContext, TaskError, TaskFunction, TaskFunctionError,
 };
-use asyncserver::wire::{ByteOrder, ErrorCode, TaskCode};
+use asyncserver::wire::{ByteOrder, ErrorCode, TaskCode, TaskId};
 use bytes::Bytes;
-use oracle::{BodyEnd, Does, FunctionEnd, Reads, RunEnd, Runs, TaskSpec, What, pattern};
+use oracle::{
+    BodyEnd, Call, Does, FunctionEnd, Reads, Returned, RunEnd, Runs, TaskSpec, What, pattern,
+};
 use sha2::{Digest, Sha256};
 use tokio::io::AsyncReadExt;
 
@@ -20,14 +22,7 @@ use crate::world::World;
 /// Finds the world in which a client's tasks are recorded.
 pub type FindWorld = Arc<dyn Fn(&ClientHandle) -> World + Send + Sync>;
 
-/// Registers what the world's scenario has registered.
-pub fn register(builder: ServerBuilder, tasks: &[TaskSpec], world: &World) -> ServerBuilder {
-    let world = world.clone();
-    let find: FindWorld = Arc::new(move |_| world.clone());
-    register_for(builder, tasks, &find)
-}
-
-/// As [`register`], for a server of many connections, each with a world of its own.
+/// Registers these tasks, for a server of connections that have a world each.
 pub fn register_for(
     mut builder: ServerBuilder,
     tasks: &[TaskSpec],
@@ -56,7 +51,12 @@ fn registration(spec: &TaskSpec, find: &FindWorld) -> Registration {
                 grace: Duration::from_millis(grace_ms),
             },
         })
-        .begin_after_bytes(spec.begin_after_bytes);
+        .begin_after_bytes(spec.begin_after_bytes)
+        .execution(match spec.runs {
+            Runs::Async | Runs::Blocking => Execution::Auto,
+            Runs::Local => Execution::Local,
+            Runs::Spawn => Execution::Spawn,
+        });
     if let Some(limit) = spec.run_limit_ms {
         registration = registration.run_limit(Duration::from_millis(limit));
     }
@@ -79,9 +79,11 @@ fn kind(spec: &TaskSpec, find: &FindWorld) -> Registration {
         return Registration::task_function(Reading { find, spec });
     }
     match spec.runs {
-        Runs::Async => Registration::task(move |context: TaskContext, message| {
-            run(find(&context.client()), spec.clone(), context, message)
-        }),
+        Runs::Async | Runs::Local | Runs::Spawn => {
+            Registration::task(move |context: TaskContext, message| {
+                run(find(&context.client()), spec.clone(), context, message)
+            })
+        }
         Runs::Blocking => Registration::blocking(move |context, message| {
             block(&find(&context.client()), &spec, &context, &message)
         }),
@@ -135,6 +137,12 @@ async fn run(
 ) -> Result<Response, TaskError> {
     let run = Run::start(&world, spec.code, context.id().0);
     let number = run.run;
+    if let Some(id) = spec.cancels {
+        world.called(Call::Cancel { id }, || {
+            context.client().cancel(TaskId(id));
+            Returned::Nothing
+        });
+    }
     let end = match spec.does {
         Does::Scripted => {
             let how = world.run_end(context.id().0).await;

@@ -36,8 +36,9 @@ pub trait Network: Send + Sync {
     fn release(&self);
     /// The connection is reset, for both ends.
     fn reset(&self);
-    /// The server's end fails at its next read or write, and is dropped for it.
-    fn fail_server(&self);
+    /// The server's end takes so many more bytes, then fails at its next read or
+    /// write, and is dropped for it.
+    fn fail_server(&self, after_bytes: usize);
     /// The client goes away: the end of its stream, and nobody who reads.
     fn leave(&self);
     /// How many bytes are on their way in this direction.
@@ -45,7 +46,8 @@ pub trait Network: Send + Sync {
 }
 
 /// A link whose directions hold `capacity_bytes` each. Nobody is told of failures
-/// but `on_broken`, when a write of the server first meets a client that is gone.
+/// but `on_broken`: when a write of the server first meets a client that is gone,
+/// and when one has taken the last byte before a failure.
 #[must_use]
 pub fn memory(
     capacity_bytes: usize,
@@ -92,7 +94,8 @@ struct State {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Failure {
     None,
-    AtNextUse,
+    /// Once so many bytes have been taken.
+    After(usize),
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -230,9 +233,9 @@ impl Network for Shared {
         state.to_client.finish(End::Reset);
     }
 
-    fn fail_server(&self) {
+    fn fail_server(&self, after_bytes: usize) {
         let mut state = self.state();
-        state.server_fails = Failure::AtNextUse;
+        state.server_fails = Failure::After(after_bytes);
         wake(&mut state.to_server.waits_to_read);
         wake(&mut state.to_client.waits_to_write);
     }
@@ -294,7 +297,7 @@ impl AsyncRead for ServerEnd {
         into: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let mut state = self.0.state();
-        if state.server_fails == Failure::AtNextUse {
+        if state.server_fails == Failure::After(0) {
             return Poll::Ready(Err(ErrorKind::TimedOut.into()));
         }
         if state.to_server.server_side == Flow::Held && state.to_server.end != End::Reset {
@@ -312,9 +315,11 @@ impl AsyncWrite for ServerEnd {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         let mut state = self.0.state();
-        if state.server_fails == Failure::AtNextUse {
-            return Poll::Ready(Err(ErrorKind::TimedOut.into()));
-        }
+        let most = match state.server_fails {
+            Failure::None => usize::MAX,
+            Failure::After(0) => return Poll::Ready(Err(ErrorKind::TimedOut.into())),
+            Failure::After(most) => most,
+        };
         let is_gone = state.to_client.reader == Reader::Gone;
         if is_gone && state.is_broken == Broken::No {
             state.is_broken = Broken::Told;
@@ -326,7 +331,16 @@ impl AsyncWrite for ServerEnd {
             state.to_client.waits_to_write = Some(cx.waker().clone());
             return Poll::Pending;
         }
-        state.to_client.poll_write(bytes, cx)
+        let bytes = &bytes[..bytes.len().min(most)];
+        let written = state.to_client.poll_write(bytes, cx);
+        if let (Failure::After(left), Poll::Ready(Ok(count))) = (state.server_fails, &written) {
+            state.server_fails = Failure::After(left - count);
+            if left == *count {
+                drop(state);
+                (self.0.on_broken)();
+            }
+        }
+        written
     }
 
     fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -17,6 +17,9 @@ pub struct World(Arc<Shared>);
 
 struct Shared {
     recorder: Recorder,
+    tape: Arc<Mutex<Tape>>,
+    /// Which of the tape's worlds it is.
+    number: usize,
     clock: Arc<dyn Clock>,
     start: Instant,
     runs: AtomicU32,
@@ -24,6 +27,14 @@ struct Shared {
     script: Mutex<Script>,
     script_changed: Notify,
     faults: Mutex<Vec<String>>,
+}
+
+/// The order of the events of all worlds of one server.
+#[derive(Default)]
+struct Tape {
+    /// Whose the next event was.
+    order: Vec<usize>,
+    worlds: usize,
 }
 
 /// What scripted tasks still have to do, by their id.
@@ -46,9 +57,30 @@ impl World {
     /// A world that begins now, by `clock`.
     #[must_use]
     pub fn new(config: Config, clock: Arc<dyn Clock>) -> Self {
+        let start = clock.now();
+        Self::on_tape(config, (clock, start), Arc::default())
+    }
+
+    /// A world for one more connection of this world's server: it has the same
+    /// clock and beginning, and their events have one order.
+    #[must_use]
+    pub fn beside(&self, config: Config) -> Self {
+        let time = (Arc::clone(&self.0.clock), self.0.start);
+        Self::on_tape(config, time, Arc::clone(&self.0.tape))
+    }
+
+    fn on_tape(
+        config: Config,
+        (clock, start): (Arc<dyn Clock>, Instant),
+        tape: Arc<Mutex<Tape>>,
+    ) -> Self {
+        let number = lock(&tape).worlds;
+        lock(&tape).worlds += 1;
         Self(Arc::new(Shared {
             recorder: Recorder::new(config),
-            start: clock.now(),
+            tape,
+            number,
+            start,
             clock,
             runs: AtomicU32::new(0),
             calls: AtomicU32::new(0),
@@ -60,6 +92,8 @@ impl World {
 
     /// Records an event as happening now. The order of the calls is the history's order.
     pub fn record(&self, what: What) {
+        let mut tape = lock(&self.0.tape);
+        tape.order.push(self.0.number);
         self.0.recorder.record(self.now_us(), what);
     }
 
@@ -182,6 +216,11 @@ impl World {
     #[must_use]
     pub fn history(&self) -> History {
         self.0.recorder.history(self.now_us())
+    }
+
+    /// Whose the events of all worlds on its tape were, in their order.
+    pub(crate) fn order(&self) -> Vec<usize> {
+        lock(&self.0.tape).order.clone()
     }
 
     /// Who, besides this handle, still holds the world.

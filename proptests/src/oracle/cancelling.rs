@@ -29,7 +29,7 @@ fn check_ends(facts: &Facts<'_>, number: usize, task: &TaskSpec, found: &mut Fou
         .ended
         .map_or(facts.history.end_us, |(moment, _)| facts.us(moment));
     let stuck = facts.stuck(run.id).is_some();
-    if ended > grace_over + late && task.runs == Runs::Async && !stuck {
+    if ended > grace_over + late && task.runs.is_future() && !stuck {
         let what = format!(
             "the run function of {} went on for {} ms after its cancel",
             run.id,
@@ -158,8 +158,8 @@ fn check_stuck(facts: &Facts<'_>, found: &mut Found<'_>) {
             .filter(|over| *over < moment)
             .map(|over| facts.us(over));
         let wait = match task.runs {
-            Runs::Async => task.grace_ms() + 1000,
             Runs::Blocking => task.grace_ms(),
+            _ => task.grace_ms() + 1000,
         };
         let told = [by_cancel, by_limit, by_end, by_close]
             .into_iter()

@@ -233,7 +233,9 @@ fn check_linger(facts: &Facts<'_>, found: &mut Found<'_>) {
     };
     let early = ms(tolerance.early_ms + tolerance.network_ms);
     let closes = facts.calls.iter().any(|call| call.what == Call::Close);
-    let lingers = !closes && !report.deadline_reached && report.reason != Reason::Transport;
+    // PROTOCOL L8: what is refused is closed at once.
+    let at_once = matches!(report.reason, Reason::Transport | Reason::Refused);
+    let lingers = !closes && !report.deadline_reached && !at_once;
     if lingers && closed.saturating_add(early) < due {
         let what = format!("the connection was closed at {} ms", closed / 1000);
         let allowed = format!(

@@ -282,9 +282,10 @@ fn check_missing_processing(facts: &Facts<'_>, found: &mut Found<'_>) {
         .iter()
         .filter(|r| r.code == TaskCode::NEGOTIATE.0)
         .count();
+    let limits = &facts.config.limits;
     if negotiates != 1
         || !facts.stalls.is_empty()
-        || facts.config.limits.unsent_bytes < 4096
+        || limits.unsent_bytes.min(limits.server_unsent_bytes) < 4096
         || !facts.flows(0, u64::MAX)
     {
         return;

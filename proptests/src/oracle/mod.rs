@@ -15,7 +15,7 @@ mod framing;
 mod harness;
 mod life;
 mod outcome;
-mod places;
+pub(crate) mod places;
 mod prompt;
 mod questions;
 mod reasons;
@@ -24,6 +24,7 @@ mod report;
 mod residue;
 mod rule;
 pub(crate) mod sent;
+pub(crate) mod server;
 mod whose;
 
 pub use rule::{Rule, Violation};

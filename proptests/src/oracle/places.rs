@@ -74,22 +74,68 @@ fn held_whole(facts: &Facts<'_>, runs: &[&Run]) -> bool {
 
 /// Whether the server may have had no place for this request (L6, L16).
 pub(crate) fn may_be_full(facts: &Facts<'_>, number: usize) -> bool {
-    let request = &facts.requests[number];
-    let limits = &facts.config.limits;
-    let before = facts.requests[..number].iter();
-    let alive: Vec<_> = before
-        .filter(|other| may_be_alive(facts, other, request))
-        .collect();
-    let held: usize = alive.iter().map(|other| other.message.len()).sum();
-    let alike = alive
-        .iter()
-        .filter(|other| other.code == request.code)
-        .count();
-    let own_limit = facts.task(request).and_then(|task| task.max_in_flight);
     facts.config.neighbours == Neighbours::Some
-        || alive.len() >= limits.tasks
-        || held + request.message.len() >= limits.server_held_bytes
-        || own_limit.is_some_and(|limit| alike >= limit)
+        || Alive::before(facts, number)
+            .full_for(facts, &facts.requests[number])
+            .is_any()
+}
+
+/// The tasks that may have had their places when a header was read.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Alive {
+    tasks: usize,
+    /// Their message bytes.
+    held: usize,
+    /// How many of them have the header's own code.
+    alike: usize,
+}
+
+impl Alive {
+    /// Those of the request's own connection.
+    pub(crate) fn before(facts: &Facts<'_>, number: usize) -> Self {
+        let request = &facts.requests[number];
+        let mut alive = Self::default();
+        for other in &facts.requests[..number] {
+            if may_be_alive(facts, other, request) {
+                alive.add(other.code == request.code, other.message.len());
+            }
+        }
+        alive
+    }
+
+    pub(crate) const fn add(&mut self, is_alike: bool, message_bytes: usize) {
+        self.tasks += 1;
+        self.held += message_bytes;
+        self.alike += is_alike as usize;
+    }
+
+    /// Which limits they may have reached for this request.
+    pub(crate) fn full_for(self, facts: &Facts<'_>, request: &Sent) -> Full {
+        let limits = &facts.config.limits;
+        let own_limit = facts.task(request).and_then(|task| task.max_in_flight);
+        Full {
+            tasks: self.tasks >= limits.tasks,
+            held: self.held + request.message.len() >= limits.server_held_bytes,
+            alike: own_limit.is_some_and(|limit| self.alike >= limit),
+        }
+    }
+}
+
+/// Which limits of the whole server may have been reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Full {
+    /// L6.
+    pub(crate) tasks: bool,
+    /// L16.
+    pub(crate) held: bool,
+    /// A registration's own (N9).
+    pub(crate) alike: bool,
+}
+
+impl Full {
+    pub(crate) const fn is_any(self) -> bool {
+        self.tasks || self.held || self.alike
+    }
 }
 
 /// Whether `other` may have had its place when the header of `request` was read.
@@ -104,8 +150,6 @@ fn may_be_alive(facts: &Facts<'_>, other: &Sent, request: &Sent) -> bool {
         .run_of(other)
         .is_some_and(|run| run.ended.is_none_or(|(ended, _)| ended > request.header));
     // A stuck function that nobody watched may run on (T13).
-    let may_be_stuck = facts
-        .task(other)
-        .is_some_and(|task| task.runs == crate::Runs::Blocking);
+    let may_be_stuck = facts.task(other).is_some_and(|task| !task.runs.is_future());
     !answered || runs_on || (may_be_stuck && other.run.is_none())
 }

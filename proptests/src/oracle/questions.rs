@@ -135,6 +135,7 @@ impl<'h> Facts<'h> {
         let limits = &self.config.limits;
         let tasks = self.requests.iter().filter(|r| self.task(r).is_some());
         let held: usize = self.requests.iter().map(|r| r.message.len()).sum();
+        let unsent = limits.unsent_bytes.min(limits.server_unsent_bytes);
         let own_function = |r: &Sent| {
             let spec = self.task(r);
             spec.is_some_and(|s| s.does == Does::Scripted) && r.function.is_some()
@@ -142,8 +143,8 @@ impl<'h> Facts<'h> {
         self.stalls.is_empty()
             && tasks.count() < limits.in_flight
             && held < limits.held_bytes.min(limits.server_held_bytes)
-            && self.received_bytes < limits.unsent_bytes as u64
-            && limits.unsent_bytes >= 1000
+            && self.received_bytes < unsent as u64
+            && unsent >= 1000
             && !self.requests.iter().any(own_function)
             && !self.stalls_a_body()
     }

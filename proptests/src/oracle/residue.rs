@@ -4,7 +4,7 @@ use super::facts::{Facts, Moment, Run, ms};
 use super::received::{Reply, Tail};
 use super::rule::{Found, Rule};
 use crate::history::{Residue, RunEnd, View, What};
-use crate::tasks::Runs;
+use crate::tasks::{OnCancel, Runs, TaskSpec};
 
 /// Judges what is owed at the end.
 pub(crate) fn check(facts: &Facts<'_>, found: &mut Found<'_>) {
@@ -48,7 +48,7 @@ fn check_functions(facts: &Facts<'_>, found: &mut Found<'_>) {
     };
     for run in facts.runs.iter().filter(|run| run.ended.is_none()) {
         let task = facts.config.task(run.code);
-        let Some(task) = task.filter(|task| task.runs == Runs::Async) else {
+        let Some(task) = task.filter(|task| task.runs.is_future()) else {
             continue;
         };
         let until = facts.us(closed) + ms(task.grace_ms() + facts.config.tolerance.late_ms);
@@ -61,9 +61,15 @@ fn check_functions(facts: &Facts<'_>, found: &mut Found<'_>) {
             found.broken(Rule::Residue, what, allowed, [run.started, closed]);
         }
     }
+    let may_start = |run: &Run| {
+        let task = facts.config.task(run.code);
+        task.is_some_and(keeps_grace_before_its_start)
+            && facts.us(run.started) <= facts.us(closed) + ms(facts.config.tolerance.late_ms)
+    };
     let started = facts
         .runs
         .iter()
+        .filter(|run| !may_start(run))
         .map(|run| run.started)
         .find(|started| *started > closed);
     if let Some(started) = started {
@@ -74,6 +80,12 @@ fn check_functions(facts: &Facts<'_>, found: &mut Found<'_>) {
             [closed, started],
         );
     }
+}
+
+/// T10: a cooperating function that the executor has not polled yet has its
+/// grace, too, when its connection ends.
+fn keeps_grace_before_its_start(task: &TaskSpec) -> bool {
+    task.runs == Runs::Spawn && matches!(task.on_cancel, OnCancel::Cooperate { .. })
 }
 
 /// T7: a body's reader is dropped once copying stops.

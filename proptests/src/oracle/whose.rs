@@ -4,7 +4,7 @@
 use super::facts::{Facts, Moment};
 use super::received::Reply;
 use super::sent::Sent;
-use crate::history::{Observed, What};
+use crate::history::{Ending, Observed, What};
 
 impl Facts<'_> {
     /// The request of a run function that starts at `moment`.
@@ -64,10 +64,14 @@ impl Facts<'_> {
         self.config.task(request.code).is_some()
     }
 
-    /// How many tasks with this id the observer saw finish.
+    /// How many tasks with this id the observer saw finish. One that the end of
+    /// the connection interrupts may start all the same, in its grace (T10).
     fn finished_before(&self, moment: Moment, id: u32) -> usize {
+        let is_it = |what: &What| {
+            matches!(what, What::Observed(Observed::Finished { id: of, ending })
+                if *of == id && *ending != Ending::Interrupted)
+        };
         let events = self.history.events[..moment].iter();
-        let is_it = |event: &&crate::Event| matches!(event.what, What::Observed(Observed::Finished { id: of, .. }) if of == id);
-        events.filter(is_it).count()
+        events.filter(|event| is_it(&event.what)).count()
     }
 }

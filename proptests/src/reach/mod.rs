@@ -4,7 +4,9 @@
 //! reach is missing: a generator is blind to what it never makes.
 
 mod ends;
+mod execution;
 mod limits;
+mod server;
 mod tasks;
 
 use std::collections::BTreeMap;
@@ -12,6 +14,8 @@ use std::fmt;
 
 use crate::history::History;
 use crate::oracle::facts::Facts;
+use crate::oracle::server::Together;
+use crate::server::ServerHistory;
 
 /// Declares the list: each state with what it means.
 macro_rules! states {
@@ -136,6 +140,33 @@ states! {
     HeldReached = "L16 was reached",
     KeepAliveWhileFull = "a KeepAlive was answered while L5 was reached",
     BytesDiscarded = "requests sent behind a disconnect were discarded",
+    LocalCancelled = "a function in the connection's own task was cancelled while it ran",
+    LocalCooperated = "one there ended by itself in its grace",
+    LocalPanic = "one there panicked",
+    LocalBody = "one there returned a body that came whole",
+    LocalRunLimit = "one there overran its run limit",
+    LocalOutlives = "one there ended by itself after its connection",
+    SpawnCancelled = "a function with an executor task of its own was cancelled while it ran",
+    SpawnCancelledFirst = "one of these was cancelled before its first poll",
+    SpawnCooperated = "one of these ended by itself in its grace",
+    SpawnPanic = "one of these panicked",
+    SpawnBody = "one of these returned a body that came whole",
+    SpawnRunLimit = "one of these overran its run limit",
+    SpawnOutlives = "one of these ended by itself after its connection",
+    SameIdBeside = "two connections had live tasks of one id",
+    CameBeside = "a connection came while another one had a task",
+    CancelBeside = "a task was cancelled beside a task of the same id on another connection, which went on",
+    CloseBeside = "a connection was closed, and a task of another one went on",
+    DisconnectBeside = "a connection was disconnected, and a task of another one went on",
+    ResetBeside = "a connection was reset, and a task of another one went on",
+    ErrorBeside = "a connection error ended a connection, and a task of another one went on",
+    ServerDisconnectOfSeveral = "a disconnect of all clients met tasks of two connections",
+    ShutdownOfSeveral = "a shutdown met tasks of two connections",
+    ServerFullTogether = "L6 was reached by the tasks of two connections",
+    ServerHeldTogether = "L16 of the server was reached by messages of two connections",
+    RegistrationFullTogether = "a registration's own limit was reached by tasks of two connections",
+    ServerUnsentBeside = "L7 of the server was reached by responses to another client",
+    ConnectionRefused = "L8 was reached",
 }
 
 impl fmt::Display for Reached {
@@ -160,6 +191,17 @@ impl Reach {
     /// one that [`Oracle::judge`](crate::Oracle::judge) has accepted.
     pub fn count(&mut self, history: &History) {
         for state in reached(history) {
+            self.mark(state);
+        }
+    }
+
+    /// Counts what the connections of a server reached, each by itself and
+    /// together; they must have been accepted by [`ServerHistory::judge`].
+    pub fn count_server(&mut self, server: &ServerHistory) {
+        for history in &server.connections {
+            self.count(history);
+        }
+        for state in reached_together(server) {
             self.mark(state);
         }
     }
@@ -205,9 +247,19 @@ pub fn reached(history: &History) -> Vec<Reached> {
     tasks::detect(&facts, &mut reached);
     ends::detect(&facts, &mut reached);
     limits::detect(&facts, &mut reached);
-    reached.0.sort_unstable();
-    reached.0.dedup();
-    reached.0
+    execution::detect(&facts, &mut reached);
+    reached.sorted()
+}
+
+/// The states that several connections of one server reached together, each
+/// once; what one reached by itself is not among them.
+#[must_use]
+pub fn reached_together(server: &ServerHistory) -> Vec<Reached> {
+    let mut reached = Seen(Vec::new());
+    if server.connections.len() > 1 {
+        server::detect(&Together::of(server), &mut reached);
+    }
+    reached.sorted()
 }
 
 /// Gathers states.
@@ -218,5 +270,11 @@ impl Seen {
         if is_so.into() == Some(true) {
             self.0.push(state);
         }
+    }
+
+    fn sorted(mut self) -> Vec<Reached> {
+        self.0.sort_unstable();
+        self.0.dedup();
+        self.0
     }
 }

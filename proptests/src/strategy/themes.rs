@@ -3,10 +3,11 @@
 use proptest::prelude::*;
 use proptest::sample::select;
 
-use super::{AskStrategy, configs, scenario, sizes, timed, times};
-use crate::Config;
+use super::requests::{AskStrategy, sizes, times};
+use super::{configs, connections, scenario};
 use crate::op::Scenario;
 use crate::request::Ask;
+use crate::{Config, Limits};
 
 /// What a scenario is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,27 +24,37 @@ pub enum Theme {
     Clocks,
     /// Section 9 and T11: ends, resets and cuts inside requests; ids used again.
     Requests,
+    /// D6, L6, L7, L8, L16, N9: several connections of one server, which share
+    /// its limits and its end, and nothing else.
+    Neighbours,
 }
 
 impl Theme {
     /// All of them.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Cancelling,
         Self::Ends,
         Self::Bodies,
         Self::Limits,
         Self::Clocks,
         Self::Requests,
+        Self::Neighbours,
     ];
 
     /// Scenarios of this theme, of at most `steps` steps.
     pub fn scenarios(self, steps: usize) -> impl Strategy<Value = Scenario> {
-        let timed = timed(self.kinds().to_vec(), self.asks(), steps);
+        let others = match self {
+            Self::Neighbours => prop_oneof![3 => Just(1), 1 => Just(2)].boxed(),
+            _ => Just(0).boxed(),
+        };
+        let happens = connections(self.kinds().to_vec(), self.asks(), steps, others);
         let settings = (0..4u32, select(vec![40, 100, 250, 600]), 1..4usize);
-        (configs(), settings, timed).prop_map(move |(mut config, (features, ms, few), timed)| {
-            self.set(&mut config, features, ms, few);
-            scenario(config, timed)
-        })
+        (configs(), settings, happens).prop_map(
+            move |(mut config, (features, ms, few), happens)| {
+                self.set(&mut config, features, ms, few);
+                scenario(config, happens)
+            },
+        )
     }
 
     const fn kinds(self) -> &'static [&'static str] {
@@ -137,6 +148,28 @@ impl Theme {
                 "transport_error",
                 "disconnect",
             ],
+            Self::Neighbours => &[
+                "send",
+                "send",
+                "send",
+                "send",
+                "send",
+                "send_together",
+                "send_together",
+                "complete",
+                "complete",
+                "cancel",
+                "cancel",
+                "cancel_all",
+                "list",
+                "disconnect",
+                "close",
+                "reset",
+                "server_disconnect",
+                "shutdown",
+                "stop_reading",
+                "read_all",
+            ],
         }
     }
 
@@ -208,6 +241,16 @@ impl Theme {
                 })
                 .boxed(),
             ],
+            Self::Neighbours => vec![
+                scripted(&[20, 20, 21]),
+                scripted(&[20, 20, 22]),
+                scripted(&[20, 26, 26]),
+                scripted(&[26]),
+                echo(),
+                sleep(),
+                alive(),
+                Just(Ask::Break).boxed(),
+            ],
         }
     }
 
@@ -238,6 +281,22 @@ impl Theme {
                 timeouts.task_function_ms = ms * 2;
             }
             Self::Requests => timeouts.task_function_ms = ms,
+            Self::Neighbours => {
+                // What is shared is to be reached before what each has for itself.
+                *limits = Limits {
+                    message_bytes: limits.message_bytes.max(5000),
+                    ..Limits::default()
+                };
+                match few {
+                    1 if ms == 40 => limits.connections = 1 + features as usize % 2,
+                    1 => limits.tasks = 1 + ms as usize / 100 % 3,
+                    2 => {
+                        limits.server_unsent_bytes = ms as usize;
+                        config.transport_buffer_bytes = 64;
+                    }
+                    _ => limits.server_held_bytes = ms as usize / 10,
+                }
+            }
         }
     }
 }

@@ -269,7 +269,7 @@ async fn play(plan: Plan) -> Result<(), String> {
             Action::FailServer => lock(&site.open)
                 .networks
                 .iter()
-                .for_each(|n| n.fail_server()),
+                .for_each(|n| n.fail_server(0)),
             Action::ServerDisconnect(after) => site.server.disconnect(ms(after)),
             Action::ServerClose => site.server.clients().iter().for_each(|c| c.close()),
             Action::Refuse => lock(&site.open).refuses = true,

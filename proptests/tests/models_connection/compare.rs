@@ -68,14 +68,7 @@ impl Pair {
         same("phase", &model.phase(), &phase)?;
         let reason = library.reason().map(Into::into);
         same("D9: reason", &model.disconnect.reason, &reason)?;
-        let pause = match library.reading() {
-            proto::Reading::Paused(proto::PauseReason::Places) => Some(Pause::Places),
-            proto::Reading::Paused(proto::PauseReason::Unsent) => Some(Pause::Unsent),
-            proto::Reading::Paused(proto::PauseReason::TaskFunction) => Some(Pause::TaskFunction),
-            _ => None,
-        };
-        let ours = model.pause().filter(|_| phase == Phase::Open);
-        same("L12: pause", &ours, &pause)?;
+        same("L12: reading", &reading(model), &library.reading())?;
         same("L7: unsent", &model.outbox.unsent(), &library.unsent())?;
         same(
             "has output",
@@ -108,8 +101,21 @@ impl Pair {
             })
             .collect();
         same("the list", &ours, &theirs)?;
+        let nothing = model.ledger.tasks.is_empty() && model.outbox.unsent() == 0;
+        same("nothing to do", &nothing, &library.is_idle())?;
+        self.compare_kept()?;
         self.compare_report()?;
         self.reach_states(run);
+        Ok(())
+    }
+
+    /// What the server keeps for a task is there as long as the task is.
+    fn compare_kept(&mut self) -> Compared {
+        for (number, key) in &self.keys {
+            let is_kept = self.model.ledger.task(*number).is_some();
+            let theirs = self.library.task_mut(*key).is_some();
+            same("what is kept for a task", &is_kept, &theirs)?;
+        }
         Ok(())
     }
 
@@ -172,7 +178,7 @@ impl Pair {
     }
 
     fn compare_retired(&mut self) -> Compared {
-        self.take_retired();
+        self.take_retired()?;
         for gone in std::mem::take(&mut self.retired) {
             let at = self.model.retired.iter().position(|ours| *ours == gone);
             match at {
@@ -187,7 +193,10 @@ impl Pair {
     fn told_by_library(&mut self) -> Result<(Told, BTreeSet<TaskKey>), Difference> {
         let mut theirs = Told::default();
         let mut dropped = BTreeSet::new();
-        for action in self.library.take_actions() {
+        let has_actions = self.library.has_actions();
+        let actions = self.library.take_actions();
+        same("there are actions", &!actions.is_empty(), &has_actions)?;
+        for action in actions {
             match action {
                 Action::Tell(key) => theirs.orders.push(format!("Tell {key:?}")),
                 Action::Drop(key) => theirs.orders.push(format!("Drop {key:?}")),
@@ -411,6 +420,20 @@ pub(crate) fn merge(events: Vec<(Option<TaskKey>, Event)>) -> Vec<(Option<TaskKe
         }
     }
     merged
+}
+
+/// What the driver does with the transport's input (L12, D1).
+fn reading(model: &Connection) -> proto::Reading {
+    match model.phase() {
+        Phase::Open => match model.pause() {
+            Some(Pause::Places) => proto::Reading::Paused(proto::PauseReason::Places),
+            Some(Pause::Unsent) => proto::Reading::Paused(proto::PauseReason::Unsent),
+            Some(Pause::TaskFunction) => proto::Reading::Paused(proto::PauseReason::TaskFunction),
+            None => proto::Reading::Take,
+        },
+        Phase::Closed => proto::Reading::Ended,
+        _ => proto::Reading::Discard,
+    }
 }
 
 pub(crate) fn phase(clock: Clock, phase: proto::Phase) -> Phase {

@@ -36,11 +36,15 @@ impl Pair {
         let was_open = self.model.phase() == Phase::Open;
         self.model.look(self.now);
         let (mut at, now) = (0, self.clock.at(self.now));
+        // A byte is at most one input, and what waited is one more, and its end.
+        let mut at_most = self.buffer.len() + 2;
         while let Some(input) =
             self.library
                 .handle_input(&self.buffer, &mut at, &mut self.desk, now)
         {
-            self.take_retired();
+            same("inputs come to an end", &true, &(at_most > 0))?;
+            at_most -= 1;
+            self.take_retired()?;
             let event = match input {
                 Input::Handled => continue,
                 Input::Begin { key, .. } => (Some(key), Event::Begin(0)),
@@ -71,12 +75,21 @@ impl Pair {
     }
 
     /// Their places are free before the next request is looked at.
-    pub(crate) fn take_retired(&mut self) {
-        for retired in self.library.take_retired() {
+    pub(crate) fn take_retired(&mut self) -> Compared {
+        let (has_retired, has_actions) = (self.library.has_retired(), self.library.has_actions());
+        let gone = self.library.take_retired();
+        same("there are retired", &!gone.is_empty(), &has_retired)?;
+        same(
+            "they are something to take",
+            &true,
+            &(has_actions || !has_retired),
+        )?;
+        for retired in gone {
             self.desk.free_places += 1;
             let gone = (retired.id.0, retired.code.0, ending(retired.ending));
             self.retired.push(gone);
         }
+        Ok(())
     }
 
     /// What the program sees; a payload may be cut anywhere.

@@ -1,6 +1,7 @@
 //! `wire` against a decoder that sees the whole stream at once.
 
 mod blocks;
+mod numbers;
 mod streams;
 
 use asyncserver::wire::{

@@ -11,7 +11,7 @@ use std::sync::{Mutex, OnceLock};
 use harness::suite::{Suite, show};
 use harness::{Outcome, Splits};
 use oracle::strategy::{Theme, any_scenarios};
-use oracle::{Oracle, Reach, Scenario};
+use oracle::{Reach, Scenario};
 
 /// The most steps of a scenario.
 const STEPS: usize = 14;
@@ -21,7 +21,7 @@ static REACH: Mutex<Option<Reach>> = Mutex::new(None);
 
 fn count(outcome: &Outcome) {
     let mut reach = REACH.lock().expect("no suite panics in here");
-    reach.get_or_insert_default().count(&outcome.history);
+    reach.get_or_insert_default().count_server(&outcome.seen);
 }
 
 /// An outcome that PROTOCOL allows; otherwise why it does not.
@@ -68,6 +68,7 @@ suites! {
     limits: 1000, Theme::Limits.scenarios(STEPS);
     clocks: 1000, Theme::Clocks.scenarios(STEPS);
     requests: 1000, Theme::Requests.scenarios(STEPS);
+    neighbours: 1000, Theme::Neighbours.scenarios(STEPS);
 }
 
 #[test]

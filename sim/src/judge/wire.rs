@@ -107,7 +107,7 @@ impl WireClient {
             Op::Leave => {
                 self.reading.tell(Reading::Gone);
             }
-            Op::Reset | Op::TransportError => {
+            Op::Reset | Op::TransportError { .. } => {
                 self.connections
                     .record_between(client, server, &[What::ClientReset]);
                 network.strike(client, server, End::Client, Fault::Reset);

@@ -306,7 +306,6 @@ impl<T> Connection<T> {
             return Input::End { start };
         }
         let payload = self.chunk.split().freeze();
-        self.untaken += payload.len();
         self.current = Current::Task(task);
         Input::Payload { payload }
     }

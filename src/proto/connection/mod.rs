@@ -178,12 +178,6 @@ impl<T> Connection<T> {
         self.panics += 1;
     }
 
-    /// Whether the task whose message is being read is this one.
-    #[must_use]
-    pub fn is_receiving(&self, key: TaskKey) -> bool {
-        matches!(&self.current, Current::Task(task) if task.key == key)
-    }
-
     /// What to do, or to know, since the last call.
     pub fn take_actions(&mut self) -> Vec<Action> {
         std::mem::take(&mut self.actions)

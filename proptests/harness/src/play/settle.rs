@@ -2,68 +2,61 @@
 
 use std::time::Duration;
 
-use oracle::{Call, Direction, Op, Residue, What};
+use oracle::{Direction, Op, Residue, What};
 
-use super::Player;
+use super::player::Player;
+use super::program::Program;
+use crate::client::Reading;
 use crate::tasks;
-use crate::world::lock;
+use crate::world::{World, lock};
 use crate::writes::Write;
 
 /// Longer than every time of a generated scenario, one of 32 bits in milliseconds included.
 const FOR_EVER: Duration = Duration::from_secs(70 * 24 * 3600);
 
-impl Player {
+impl Program {
     /// Lets everything come to its end, and demands that it does.
-    pub(super) async fn settle(&self) {
+    pub(super) async fn settle(&self, players: &[Player]) {
+        let are_closed = || players.iter().all(Player::is_closed);
         // The last step has its effect before.
         self.until(Duration::from_millis(8), || false).await;
-        self.network_step(&Op::Unstall).await;
-        self.network_step(&Op::ReadAll).await;
-        self.world.complete_all();
-        self.until(Duration::from_secs(6), || self.is_closed())
-            .await;
-        self.client.queue(Write::End);
-        self.until(Duration::from_secs(1), || self.is_closed())
-            .await;
-        if !self.is_closed() {
-            self.program_step(&Op::Disconnect { after_ms: 500 });
+        for player in players {
+            player.network_step(&Op::Unstall).await;
+            player.network_step(&Op::ReadAll).await;
         }
-        self.until(Duration::from_secs(60), || self.is_closed())
-            .await;
-        if !self.is_closed() {
-            self.world.fault(format!("it hangs: {}", self.pending()));
+        for player in players {
+            player.world.complete_all();
+        }
+        self.until(Duration::from_secs(6), are_closed).await;
+        for player in players {
+            player.demand_reading();
+            player.client.queue(Write::End);
+        }
+        self.until(Duration::from_secs(1), are_closed).await;
+        for player in players.iter().filter(|player| !player.is_closed()) {
+            player.program_step(&Op::Disconnect { after_ms: 500 });
+        }
+        self.until(Duration::from_secs(60), are_closed).await;
+        for player in players.iter().filter(|player| !player.is_closed()) {
+            let fault = format!("it hangs: {}", player.pending());
+            player.world.fault(fault);
         }
         let is_at_rest = || self.executor.live() == self.services();
         self.until(FOR_EVER, is_at_rest).await;
-        if !is_at_rest() {
-            self.world.fault(format!("it goes on: {}", self.pending()));
+        for player in players.iter().filter(|_| !is_at_rest()) {
+            let fault = format!("it goes on: {}", player.pending());
+            player.world.fault(fault);
         }
-        // The client reads what has come.
+        // The clients read what has come.
         self.until(Duration::from_millis(1), || false).await;
-        self.client.take_back_untaken();
+        for player in players {
+            player.client.take_back_untaken();
+        }
     }
 
     /// The accept loop, until a shutdown ends it.
     fn services(&self) -> usize {
-        usize::from(!self.serving_is_over())
-    }
-
-    fn serving_is_over(&self) -> bool {
-        let events = self.world.history().events;
-        let is_shutdown = |what: &What| {
-            matches!(
-                what,
-                What::Called {
-                    what: Call::Shutdown { .. },
-                    ..
-                }
-            )
-        };
-        events.iter().any(|event| is_shutdown(&event.what))
-    }
-
-    fn is_closed(&self) -> bool {
-        lock(&self.connection).future.is_none()
+        usize::from(!self.is_shut_down())
     }
 
     /// Waits until it is so, at most for so long.
@@ -76,22 +69,8 @@ impl Player {
         }
     }
 
-    fn pending(&self) -> String {
-        let handle = self.handle.as_ref();
-        let tasks = handle.map(|client| client.tasks()).unwrap_or_default();
-        format!(
-            "{} clients, tasks {tasks:?}, {} places of L6, {} futures, {} bytes on their way to \
-             the server and {} to the client",
-            self.server.client_count(),
-            self.server.task_count(),
-            self.executor.live(),
-            self.network.waiting(Direction::ToServer),
-            self.network.waiting(Direction::ToClient),
-        )
-    }
-
-    /// Drops everything, and records what is left of it.
-    pub(super) fn record_residue(self) {
+    /// Records what is left, and drops everything but the worlds.
+    pub(super) fn end(&self) -> Vec<World> {
         let in_flight = tasks::places_in_flight(&self.server, &self.config.tasks);
         let residue = Residue {
             clients: self.server.client_count() as u64,
@@ -99,6 +78,45 @@ impl Player {
             others: (in_flight + self.executor.live() - self.services()) as u64,
             ..Residue::default()
         };
-        self.world.record(What::Left(residue));
+        let worlds = self.routes.worlds();
+        for world in &worlds {
+            world.record(What::Left(residue));
+        }
+        worlds
+    }
+}
+
+impl Player {
+    fn is_closed(&self) -> bool {
+        lock(&self.connection).future.is_none()
+    }
+
+    /// L12: reading pauses only while a task, or what is not taken, holds it up.
+    fn demand_reading(&self) {
+        let is_held_up = self.program.server.task_count() > 0
+            || self.client.is_full()
+            || self.client.reading() != Reading::All;
+        let unread = self.network.waiting(Direction::ToServer);
+        if !self.is_closed() && !is_held_up && unread > 0 {
+            let fault = format!("{unread} bytes are not read: {}", self.pending());
+            self.world.fault(fault);
+        }
+    }
+
+    fn pending(&self) -> String {
+        let handle = self.handle.as_ref();
+        let tasks = handle.map(|client| client.tasks()).unwrap_or_default();
+        let Program {
+            server, executor, ..
+        } = &*self.program;
+        format!(
+            "{} clients, tasks {tasks:?}, {} places of L6, {} futures, {} bytes on their way to \
+             the server and {} to the client",
+            server.client_count(),
+            server.task_count(),
+            executor.live(),
+            self.network.waiting(Direction::ToServer),
+            self.network.waiting(Direction::ToClient),
+        )
     }
 }

@@ -1,27 +1,24 @@
 //! What each step does.
 
-use std::sync::Arc;
-use std::task::Poll;
 use std::time::Duration;
 
-use asyncserver::runtime::BoxFuture;
 use asyncserver::wire::TaskId;
 use oracle::{Call, Direction, Op, Request, Returned, What};
 
-use super::{Player, Writing};
+use super::player::{Player, Writing};
 use crate::client::Reading;
 use crate::world::lock;
 use crate::writes::{Write, writes};
 
 impl Player {
     pub(super) fn send(&self, request: &Request) {
-        let bytes = request.encode(self.config.byte_order.into());
+        let bytes = request.encode(self.program.config.byte_order.into());
         self.client.queue(Write::Bytes(bytes));
     }
 
     /// What the client sends.
     pub(super) fn send_step(&self, op: &Op) {
-        for write in writes(op, self.config.byte_order.into()) {
+        for write in writes(op, self.program.config.byte_order.into()) {
             self.client.queue(write);
         }
     }
@@ -63,9 +60,11 @@ impl Player {
                     self.client.read_what_waits().await;
                 }
             }
-            Op::TransportError => {
-                self.world.record(What::ClientReset);
-                self.network.fail_server();
+            Op::TransportError { after_bytes } => {
+                if *after_bytes == 0 {
+                    self.world.record(What::ClientReset);
+                }
+                self.network.fail_server(*after_bytes);
             }
             _ => {}
         }
@@ -94,9 +93,10 @@ impl Player {
         };
         match *op {
             Op::ServerDisconnect { after_ms } => {
-                called(Call::ServerDisconnect { after_ms }, &|| {
-                    self.server.disconnect(ms(after_ms));
-                });
+                let call = Call::ServerDisconnect { after_ms };
+                let server = &self.program.server;
+                self.program
+                    .called_for_all(call, || server.disconnect(ms(after_ms)));
             }
             Op::EndContext => called(Call::EndContext, &|| self.context.cancel()),
             Op::DropConnection => {
@@ -106,7 +106,7 @@ impl Player {
                     poller.wake();
                 }
             }
-            Op::Shutdown { after_ms } => self.shutdown(after_ms),
+            Op::Shutdown { after_ms } => self.program.shutdown(after_ms),
             _ => {}
         }
         let Some(client) = &self.handle else {
@@ -126,30 +126,5 @@ impl Player {
             Op::Close => called(Call::Close, &|| client.close()),
             _ => {}
         }
-    }
-
-    fn shutdown(&self, after_ms: u64) {
-        let call = self.world.begin_call(Call::Shutdown { after_ms });
-        let over = self.serving.shutdown(Duration::from_millis(after_ms));
-        let over: BoxFuture<'static, ()> = Box::pin(async move { drop(over.await) });
-        lock(&self.shutdowns).push((call, over));
-        let (world, shutdowns) = (self.world.clone(), Arc::clone(&self.shutdowns));
-        // Whichever is woken looks at all, oldest first: Tokio wakes those who
-        // wait for one thing in a random order.
-        self.executor
-            .run_beside(Box::pin(std::future::poll_fn(move |cx| {
-                let mut shutdowns = lock(&shutdowns);
-                shutdowns.retain_mut(|(call, over)| {
-                    let is_over = over.as_mut().poll(cx).is_ready();
-                    if is_over {
-                        world.end_call(*call, Returned::Nothing);
-                    }
-                    !is_over
-                });
-                if shutdowns.is_empty() {
-                    return Poll::Ready(());
-                }
-                Poll::Pending
-            })));
     }
 }

@@ -3,6 +3,7 @@
 mod ending;
 mod input;
 mod reader;
+mod requests;
 mod tasks;
 mod time;
 

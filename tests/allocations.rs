@@ -1,0 +1,204 @@
+//! What a burst leaves behind: a connection that is idle again holds next to
+//! nothing, whatever it held before.
+
+use std::time::{Duration, Instant};
+
+use allocation_counter::measure;
+use asyncserver::proto::{
+    Admission, CallSettings, Calls, ClientTimeouts, Connection, Delivery, ErrorAnswers, Found,
+    FunctionKind, Input, Ledger, Limits, Negotiation, NewCall, OnCancel, OnHalfClose, Outcome,
+    Policy, RequestMessage, ResponseMode, Settings, TaskFinished, Timeouts,
+};
+use asyncserver::wire::{
+    ByteOrder, Response, TaskCode, TaskId, encode_message, encode_request_header,
+};
+use bytes::{Buf, Bytes, BytesMut};
+
+const POLICY: Policy = Policy {
+    on_cancel: OnCancel::Drop,
+    kind: FunctionKind::Async,
+    run_limit: None,
+};
+
+/// What `made` still holds on the heap, in bytes.
+fn held<T>(make: impl FnOnce() -> T) -> i64 {
+    let mut made = None;
+    measure(|| made = Some(make())).bytes_current
+}
+
+/// More tasks at once than the tables keep room for.
+#[test]
+fn a_ledger_gives_back_what_a_burst_of_tasks_took() {
+    let now = Instant::now();
+    let burst = |tasks: u32| {
+        let mut ledger = Ledger::new();
+        let keys: Vec<_> = (0..tasks)
+            .map(|id| ledger.begin(TaskId(id), TaskCode(1), POLICY, (), now))
+            .collect();
+        for key in keys {
+            ledger.remove(key);
+        }
+        ledger
+    };
+    let (few, many) = (held(|| burst(64)), held(|| burst(10_000)));
+    assert!(many <= 2 * few, "{many} bytes after 10,000, {few} after 64");
+}
+
+/// Takes any task; its message is handed over whole.
+struct Anything;
+
+impl Admission<()> for Anything {
+    fn find(&mut self, _: TaskCode) -> Option<Found<()>> {
+        Some(Found {
+            task: (),
+            policy: POLICY,
+            message_limit_bytes: 1 << 20,
+            delivery: Delivery::Whole,
+        })
+    }
+
+    fn take_places(&mut self, (): &mut ()) -> Result<(), &'static str> {
+        Ok(())
+    }
+
+    fn largest_message(&self) -> usize {
+        1 << 20
+    }
+}
+
+/// A connection on which so many tasks were live at once, and their responses
+/// waited together; all is answered and taken.
+fn after_burst(tasks: u32, now: Instant) -> Connection<()> {
+    let settings = Settings {
+        order: ByteOrder::Big,
+        limits: Limits::default(),
+        timeouts: Timeouts::default(),
+        on_half_close: OnHalfClose::default(),
+        error_answers: ErrorAnswers::default(),
+    };
+    let mut connection = Connection::new(settings, now);
+    let mut requests = BytesMut::new();
+    for id in 0..tasks {
+        encode_request_header(TaskCode(1), TaskId(id), ByteOrder::Big, &mut requests);
+        encode_message(b"ping", &mut requests);
+    }
+    connection.handle_read(requests.len());
+    let (mut at, mut keys) = (0, Vec::new());
+    while let Some(input) = connection.handle_input(&requests, &mut at, &mut Anything, now) {
+        let Input::Whole { key, .. } = input else {
+            panic!("they came whole: {input:?}");
+        };
+        keys.push(key);
+    }
+    assert_eq!(keys.len(), tasks as usize, "L5 has room for them");
+    let mut output = BytesMut::new();
+    for (at, key) in keys.into_iter().enumerate() {
+        let finished = connection.finished(key, Outcome::Whole(b"pong"), || now);
+        assert!(matches!(finished, TaskFinished::Removed(_)));
+        if at == 0 {
+            // The transport is slow: the others are fetched behind this one.
+            connection.poll_output(&mut output);
+        }
+    }
+    while connection.has_output() {
+        connection.poll_output(&mut output);
+        connection.handle_written(output.len());
+        output.advance(output.len());
+    }
+    connection.take_actions();
+    connection.shrink();
+    connection
+}
+
+#[test]
+fn an_idle_connection_keeps_nothing_of_a_burst() {
+    let now = Instant::now();
+    let fresh = held(|| after_burst(0, now));
+    let used = held(|| after_burst(1_000, now));
+    let most = fresh + 2_048;
+    assert!(used <= most, "{used} bytes after a burst, {fresh} before");
+}
+
+/// What is in use is not taken away.
+#[test]
+fn a_connection_that_is_not_idle_keeps_its_tables() {
+    let now = Instant::now();
+    let mut ledger = Ledger::new();
+    let keys: Vec<_> = (0..5_000)
+        .map(|id| ledger.begin(TaskId(id), TaskCode(1), POLICY, id, now))
+        .collect();
+    for key in &keys[1..] {
+        ledger.remove(*key);
+    }
+    ledger.shrink_to_fit();
+    assert_eq!(ledger.find(TaskId(0)), Some(keys[0]));
+    assert_eq!(ledger.task(keys[0]), Some(&0));
+    assert_eq!(ledger.find(TaskId(1)), None);
+}
+
+/// A client that has sent one request, which may be Negotiate, and its id.
+fn calls(negotiation: Negotiation, now: Instant) -> (Calls<()>, TaskId) {
+    let settings = CallSettings {
+        byte_order: ByteOrder::Big,
+        negotiation,
+        response_limit_bytes: 10 << 20,
+        timeouts: ClientTimeouts::default(),
+    };
+    let mut calls = Calls::new(settings, now);
+    if !calls.is_negotiating() {
+        let call = NewCall {
+            code: TaskCode(1),
+            id: None,
+            message: RequestMessage::Whole(Bytes::new()),
+            response: ResponseMode::Whole,
+            response_timeout: Duration::from_secs(1),
+            context: (),
+        };
+        calls.start(call, now).expect("a place");
+    }
+    let mut output = BytesMut::new();
+    calls.poll_output(&mut output, 1_000, now);
+    calls.handle_written(output.len(), now);
+    (calls, TaskId((&output[1..5]).get_u32()))
+}
+
+/// A response of 5 MB, in the parts in which it comes.
+fn long_response(id: TaskId) -> BytesMut {
+    let mut response = BytesMut::new();
+    Response::Ok(id).encode(ByteOrder::Big, &mut response);
+    encode_message(&vec![b'x'; 5_000_000], &mut response);
+    response
+}
+
+/// The most that taking the response holds at any time, in bytes.
+fn most_held(calls: &mut Calls<()>, response: &[u8], now: Instant) -> u64 {
+    let taking = measure(|| {
+        for part in response.chunks(10_000) {
+            calls.handle_input(part, now).expect("no violation");
+        }
+    });
+    taking.bytes_max
+}
+
+/// PROTOCOL C4, C8: nobody wants it.
+#[test]
+fn what_is_discarded_is_not_kept() {
+    let now = Instant::now();
+    let (mut calls, id) = calls(Negotiation::Skip, now);
+    let response = long_response(id);
+    let (begin, rest) = response.split_at(1_000);
+    calls.handle_input(begin, now).expect("no violation");
+    calls.give_up(id, now);
+    let most = most_held(&mut calls, rest, now);
+    assert!(most < 10_000, "{most} bytes");
+}
+
+/// PROTOCOL E3: what follows the fields is ignored.
+#[test]
+fn of_a_long_answer_to_negotiate_its_fields_are_kept() {
+    let now = Instant::now();
+    let (mut calls, id) = calls(Negotiation::Ask, now);
+    let response = long_response(id);
+    let most = most_held(&mut calls, &response[..4_000_000], now);
+    assert!(most < 10_000, "{most} bytes");
+}
