@@ -7,6 +7,7 @@
 mod attempt;
 mod handle;
 mod stream;
+mod watcher;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
@@ -16,9 +17,11 @@ use crate::faults::LinkFaults;
 use crate::pipe::{Pipe, ResetBy};
 use crate::rng::Seed;
 use crate::time::Probe;
+use watcher::Watcher;
 
 pub use self::handle::{LinkHandle, LinkUsage};
 pub use self::stream::LinkStream;
+pub(crate) use self::watcher::LinkEvent;
 
 /// An end of a connection.
 ///
@@ -102,10 +105,12 @@ pub fn link(
     let link = Arc::new(Link {
         name: name.to_owned(),
         probe: probe.clone(),
+        watcher: Watcher::default(),
         state: Mutex::new(State {
             pipes: [to_server, to_client],
             ends: [EndState::default(), EndState::default()],
             reset: None,
+            had_ended: None,
         }),
     });
     let end = |end| LinkStream::new(Arc::clone(&link), end);
@@ -117,6 +122,7 @@ pub fn link(
 struct Link {
     name: String,
     probe: Probe,
+    watcher: Watcher,
     state: Mutex<State>,
 }
 
@@ -126,6 +132,8 @@ struct State {
     pipes: [Pipe; 2],
     ends: [EndState; 2],
     reset: Option<Reset>,
+    /// Once it has been: whether each end's direction had ended before.
+    had_ended: Option<[bool; 2]>,
 }
 
 /// The connection is, or will be, reset.
@@ -143,6 +151,15 @@ struct EndState {
     /// Polls in a row that were put off for nothing.
     put_off: u8,
     reset_error: ResetError,
+    ending: Ending,
+}
+
+/// Whether an end has ended its direction itself, and nothing did so before.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Ending {
+    #[default]
+    None,
+    Own,
 }
 
 /// Whether the end has been given the error of a reset.
@@ -196,11 +213,7 @@ impl State {
     /// Linux, who asks first gets the error, and nobody does whose peer had
     /// ended its direction before: see `tests/conformance`.
     fn after_reset(&mut self, end: End, now: Duration) -> Option<AfterReset> {
-        if !self.is_reset(now) {
-            return None;
-        }
-        let reset = self.reset?;
-        let peer_had_ended = self.pipes[end.other().index()].had_ended(reset.at);
+        let peer_had_ended = self.cut_off(now)?[end.other().index()];
         let error = &mut self.ends[end.index()].reset_error;
         if peer_had_ended || std::mem::replace(error, ResetError::Given) == ResetError::Given {
             return Some(AfterReset::Ended);
@@ -208,13 +221,27 @@ impl State {
         Some(AfterReset::Error)
     }
 
-    /// Whether the connection has been reset; what was on its way is lost then.
     fn is_reset(&mut self, now: Duration) -> bool {
-        let reset = self.reset_at().is_some_and(|at| at <= now);
-        if reset {
-            self.pipes.iter_mut().for_each(Pipe::lose_everything);
+        self.cut_off(now).is_some()
+    }
+
+    /// If the connection has been reset: whether each end's direction had ended
+    /// before. What was on its way is lost then.
+    fn cut_off(&mut self, now: Duration) -> Option<[bool; 2]> {
+        if self.had_ended.is_none() {
+            let at = self.reset_at().filter(|at| *at <= now)?;
+            self.had_ended = Some([0, 1].map(|end| self.pipes[end].had_ended(at)));
+            self.pipes.iter_mut().for_each(|pipe| pipe.cut_off(at));
         }
-        reset
+        self.had_ended
+    }
+
+    /// Whether the reading `end` finds the end of the stream because its peer has
+    /// ended it, and nothing was lost.
+    fn was_ended_by_peer(&self, end: End) -> bool {
+        let peer = end.other().index();
+        let is_whole = self.had_ended.is_none_or(|had_ended| had_ended[peer]);
+        self.ends[peer].ending == Ending::Own && is_whole
     }
 }
 

@@ -224,11 +224,14 @@ impl Pipe {
         Consequence::None
     }
 
-    pub(crate) fn finish(&mut self, now: Duration) {
-        if self.flow == Flow::Open {
+    /// The writer ends the stream; whether it does, or had been ended before.
+    pub(crate) fn finish(&mut self, now: Duration) -> bool {
+        let ends = self.flow == Flow::Open;
+        if ends {
             let due = self.last_due.max(now + self.latency());
             self.flow = Flow::Finished { due };
         }
+        ends
     }
 
     /// The reader hears the end; the writer notices nothing.
@@ -244,89 +247,20 @@ impl Pipe {
         self.flow = Flow::Silent;
     }
 
-    // The reader's side.
-
-    pub(crate) fn read(&mut self, now: Duration, room: usize, mut into: impl FnMut(&[u8])) -> Read {
-        if self.flow == Flow::Silent || self.hold == Hold::Held {
-            return Read::Nothing(None);
-        }
-        let earliest = self.struck.readable_from().max(self.read_not_before);
-        if earliest > now {
-            return Read::Nothing(Some(earliest));
-        }
-        match self.on_their_way.front() {
-            Some(first) if first.due > now => return Read::Nothing(Some(first.due)),
-            Some(_) => {}
-            None => return self.read_end(now),
-        }
-        let most = self.faults.read_size(&mut self.rng, room);
-        let bytes = self.take(now, most, &mut into);
-        if let Some(at) = self.faults.reads_again_at(now, bytes) {
-            self.read_not_before = at;
-        }
-        Read::Bytes(bytes)
-    }
-
-    fn read_end(&self, now: Duration) -> Read {
-        match self.flow {
-            Flow::Finished { due } | Flow::Truncated { due } if due <= now => Read::EndOfStream,
-            Flow::Finished { due } | Flow::Truncated { due } => {
-                Read::Nothing(Some(due).filter(|due| *due < Duration::MAX))
-            }
-            Flow::Open | Flow::Silent => Read::Nothing(None),
-        }
-    }
-
-    /// Whether the end of the stream had come to the reader by `at`, read or not.
-    pub(crate) fn had_ended(&self, at: Duration) -> bool {
-        let may_arrive = self.hold == Hold::Released && self.struck.readable_from() <= at;
-        let arrived =
-            matches!(self.flow, Flow::Finished { due } | Flow::Truncated { due } if due <= at);
-        arrived && may_arrive
-    }
-
-    fn take(&mut self, now: Duration, most: usize, into: &mut impl FnMut(&[u8])) -> usize {
-        let mut total = 0;
-        while let Some(parcel) = self.on_their_way.front_mut()
-            && parcel.due <= now
-            && total < most
-        {
-            let rest = &parcel.bytes[parcel.taken..];
-            let piece = rest.len().min(most - total);
-            into(&rest[..piece]);
-            parcel.taken += piece;
-            total += piece;
-            if parcel.taken == parcel.bytes.len() {
-                self.on_their_way.pop_front();
-            }
-        }
-        self.buffered_bytes -= total;
-        self.read += total as u64;
-        total
-    }
-
-    /// The reader has closed; says when its answer to bytes that it will never
-    /// read sets out, if there are any.
-    pub(crate) fn reader_left(&mut self, now: Duration) -> Option<Duration> {
-        self.reader = Reader::Gone;
-        if self.flow == Flow::Silent {
-            return None;
-        }
-        // What has arrived is answered at once, else the first of what will.
-        let lost = self.on_their_way.front().map(|first| first.due.max(now));
-        self.lose_everything();
-        lost
-    }
-
-    pub(crate) fn lose_everything(&mut self) {
-        self.on_their_way.clear();
-        self.buffered_bytes = 0;
-    }
-
     // What happens to it.
 
-    pub(crate) const fn set_hold(&mut self, hold: Hold) {
-        self.hold = hold;
+    pub(crate) fn set_hold(&mut self, hold: Hold, now: Duration) {
+        if std::mem::replace(&mut self.hold, hold) == Hold::Held {
+            // What was held back arrives now.
+            let parcels = self.on_their_way.iter_mut().map(|parcel| &mut parcel.due);
+            let end = match &mut self.flow {
+                Flow::Finished { due } | Flow::Truncated { due } => Some(due),
+                Flow::Open | Flow::Silent => None,
+            };
+            for due in parcels.chain(end).chain([&mut self.last_due]) {
+                *due = now.max(*due);
+            }
+        }
     }
 
     /// Whether packets of the other end's do not come through.
@@ -347,5 +281,6 @@ impl Pipe {
     }
 }
 
+mod reading;
 #[cfg(test)]
 mod tests;

@@ -12,6 +12,7 @@ use tokio::sync::{mpsc, watch};
 use crate::executor::WatchedExecutor;
 use crate::transport::Network;
 use crate::world::{World, lock};
+use crate::writes::Write;
 
 /// What a server may send before the client stops reading, in bytes, and in
 /// fillings of the transport: a scenario by chance may ask for gigabytes.
@@ -26,14 +27,6 @@ pub enum Splits {
     AsSaid,
     /// Byte by byte: the first 600 of each piece, then in growing pieces.
     EachByte,
-}
-
-/// What the client is to write next.
-pub(crate) enum Write {
-    Bytes(Vec<u8>),
-    Pause(Duration),
-    End,
-    Reset,
 }
 
 /// How the client reads.

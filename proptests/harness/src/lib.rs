@@ -17,7 +17,7 @@
 //! | `observer`, `report`, `routes` | the server's story, in the oracle's words, told to each connection's world |
 //! | `transport` | a connection in memory that can be held, slowed down and broken |
 //! | `executor`, `threads` | futures that are counted and watched; blocking functions as coroutines |
-//! | `client` | the scenario's client |
+//! | `client`, `writes` | the scenario's client |
 //! | `play` | the scenario, step by step, to its end: a program with a server, and a player for each connection |
 //! | [`suite`] | cases, seeds, shrinking, kept scenarios |
 //!
@@ -37,6 +37,7 @@ mod tasks;
 mod threads;
 mod transport;
 mod world;
+mod writes;
 
 use std::sync::Arc;
 
@@ -51,6 +52,7 @@ pub use report::{report, settings};
 pub use tasks::{FindWorld, register_for};
 pub use transport::{ClientEnd, Link, Network, ServerEnd, memory};
 pub use world::World;
+pub use writes::{Write, writes};
 
 /// What came of a scenario.
 #[derive(Clone, Debug)]

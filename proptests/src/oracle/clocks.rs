@@ -15,19 +15,24 @@ pub(crate) fn check(facts: &Facts<'_>, found: &mut Found<'_>) {
     check_write(facts, found);
 }
 
-/// When the first sign of the end was seen, in microseconds.
+/// Until when the server may have held the connection to be open, in microseconds:
+/// the first sign of its end that was seen. A reset by the client is one once it
+/// has come to the server, and may be noticed late by one that pauses its reading.
 fn left_open_us(facts: &Facts<'_>) -> u64 {
     let goodbye = facts
         .responses
         .iter()
         .find(|r| matches!(r.reply, super::received::Reply::Goodbye(_)));
-    let signs = [goodbye.map(|goodbye| goodbye.first), facts.over()];
-    let first = signs
-        .into_iter()
-        .flatten()
-        .map(|moment| facts.us(moment))
-        .min();
-    first.unwrap_or(facts.history.end_us)
+    let signs = [
+        goodbye.map(|goodbye| goodbye.first),
+        facts.closed,
+        facts.server_ended,
+    ];
+    let signs = signs.into_iter().flatten().map(|moment| facts.us(moment));
+    let network = ms(facts.config.tolerance.network_ms);
+    let reset = facts.client_reset.filter(|_| facts.never_pauses());
+    let reset = reset.map(|moment| facts.us(moment).saturating_add(network));
+    signs.chain(reset).min().unwrap_or(facts.history.end_us)
 }
 
 /// L1 as a reason: so long was nothing to do.
@@ -150,7 +155,7 @@ pub(crate) fn may_read_out(
     reason: Reason,
     closed: Moment,
 ) -> Result<(), Impossible> {
-    let until = facts.over().map_or(facts.us(closed), |over| facts.us(over));
+    let until = left_open_us(facts).min(facts.us(closed));
     // What a stall moves when is not known, in either direction (L7 pauses reading).
     if held(facts, Direction::ToServer) || held(facts, Direction::ToClient) {
         let long = until + ms(facts.config.tolerance.early_ms) >= ms(facts.config.timeouts.read_ms);
@@ -230,8 +235,7 @@ fn held(facts: &Facts<'_>, direction: Direction) -> bool {
 /// L3 as a reason: the client took nothing, or little, for so long.
 pub(crate) fn may_write_out(facts: &Facts<'_>, closed: Moment) -> Result<(), Impossible> {
     let write = ms(facts.config.timeouts.write_ms);
-    let until = facts.over().map_or(facts.us(closed), |over| facts.us(over))
-        + ms(facts.config.tolerance.early_ms);
+    let until = left_open_us(facts).min(facts.us(closed)) + ms(facts.config.tolerance.early_ms);
     let stalls = facts
         .stalls
         .iter()

@@ -4,9 +4,7 @@
 use super::received::{self, Received, Reply, Tail};
 use super::sent::{self, Partial, Sent, Stream};
 use crate::config::Config;
-use crate::history::{
-    BodyEnd, Call, Direction, Ending, FunctionEnd, History, Observed, Returned, RunEnd, What,
-};
+use crate::history::{BodyEnd, Call, Direction, FunctionEnd, History, Returned, RunEnd, What};
 use crate::report::Report;
 
 /// An event, by its index: an earlier one happened before.
@@ -260,54 +258,6 @@ impl<'h> Facts<'h> {
         let is_owed =
             |r: &Sent| r.id == id && !r.is_cancel() && r.answer.is_none() && r.end < moment;
         self.requests.iter().position(is_owed)
-    }
-
-    fn request_of_run(&self, moment: Moment, id: u32, code: u8) -> Option<usize> {
-        // Of requests with one id the earlier ones are over, though their answers
-        // may not have been read yet.
-        let finished = self.finished_before(moment, id);
-        let of_id = |index: usize| {
-            let before = self.requests[..index].iter();
-            before.filter(|r| r.id == id && self.is_task(r)).count()
-        };
-        let may_run = |r: &Sent| {
-            let over = r.answer.is_some_and(|a| self.responses[a].last < moment);
-            (r.id, r.code) == (id, code) && r.run.is_none() && r.header < moment && !over
-        };
-        let unavailable = |r: &Sent| {
-            let reply = r.answer.map(|a| &self.responses[a].reply);
-            matches!(reply, Some(Reply::Error { code: 252, .. }))
-        };
-        let candidates = || {
-            (0..self.requests.len())
-                .filter(|i| may_run(&self.requests[*i]) && of_id(*i) >= finished)
-        };
-        candidates()
-            .find(|i| !unavailable(&self.requests[*i]))
-            .or_else(|| candidates().next())
-    }
-
-    fn is_task(&self, request: &Sent) -> bool {
-        self.config.task(request.code).is_some()
-    }
-
-    /// How many tasks with this id the observer saw finish. One that the end of
-    /// the connection interrupts may start all the same, in its grace (T10).
-    fn finished_before(&self, moment: Moment, id: u32) -> usize {
-        let is_it = |what: &What| {
-            matches!(what, What::Observed(Observed::Finished { id: of, ending })
-                if *of == id && *ending != Ending::Interrupted)
-        };
-        let events = self.history.events[..moment].iter();
-        events.filter(|event| is_it(&event.what)).count()
-    }
-
-    fn request_of_function(&self, moment: Moment, id: u32, code: u8) -> Option<usize> {
-        let may_read = |r: &Sent| {
-            let over = r.answer.is_some_and(|a| self.responses[a].last < moment);
-            (r.id, r.code) == (id, code) && r.function.is_none() && r.header < moment && !over
-        };
-        self.requests.iter().position(may_read)
     }
 
     fn gather_cancels(&mut self) {

@@ -25,6 +25,7 @@ mod residue;
 mod rule;
 pub(crate) mod sent;
 pub(crate) mod server;
+mod whose;
 
 pub use rule::{Rule, Violation};
 

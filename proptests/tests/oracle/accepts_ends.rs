@@ -72,6 +72,20 @@ accepted! {
         .client_ends().at(90_000).ends(1, RunEnd::Whole { bytes: 0 }).ok(1, b"").server_ends().closed(Reason::ClientClosed);
     an_end_of_stream_inside_a_header: h().sends_bytes(&[1, 0, 0]).client_ends().server_ends().closed(Reason::UnexpectedEnd { offset: 3 });
     an_end_of_stream_inside_a_block: h().sends_part(1, Ask::Echo(9), 9).client_ends().server_ends().closed(Reason::UnexpectedEnd { offset: 9 });
+    an_end_by_l1_while_a_reset_is_on_its_way: h().config(|c| (c.timeouts.wait_ms, c.tolerance.network_ms) = (500, 50))
+        .at(470).client_ends().client_resets().at(500).closed(Reason::TimeoutWaitingForTask);
+    an_end_by_l1_while_a_reset_is_held_back: h().config(|c| c.timeouts.wait_ms = 500)
+        .event(What::Stalled(Direction::ToServer)).client_ends().client_resets().at(500).closed(Reason::TimeoutWaitingForTask);
+    an_end_by_l1_of_a_server_that_reads_no_end_of_stream: h().config(|c| (c.timeouts.wait_ms, c.limits.in_flight) = (500, 1))
+        .sends(1, Ask::Scripted { code: 22, bytes: 0 }).starts(1, 1, 22).calls(Call::Cancel { id: 1 }).at(300)
+        .observed(Observed::Stuck { id: 1 }).error(1, 255).at(400).client_ends().client_resets()
+        .at(800).closed_with(Reason::TimeoutWaitingForTask, |r| r.stuck = vec![1]).at(900).ends(1, RunEnd::Whole { bytes: 0 });
+    an_end_by_l1_of_a_server_that_nobody_hears: h().config(|c| c.timeouts.wait_ms = 500).at(200).event(What::ServerReset)
+        .at(500).closed(Reason::TimeoutWaitingForTask);
+    an_end_by_l2_while_a_reset_is_held_back: h().sends_part(1, Ask::Echo(9), 7).event(What::Stalled(Direction::ToServer))
+        .client_ends().client_resets().at(5000).closed(Reason::ReadTimeout);
+    an_end_by_l3_while_a_reset_is_held_back: h().sends(1, Ask::Produce(9)).stalls()
+        .client_ends().client_resets().at(5000).closed(Reason::WriteTimeout);
     a_reset_while_a_task_runs: h().sends(1, SCRIPTED).starts(1, 1, 20).client_resets().ends(1, RunEnd::Dropped).closed(Reason::Transport);
     a_reset_with_answers_on_their_way: h().sends(1, Ask::Echo(3)).client_resets()
         .closed_with(Reason::Transport, |r| { r.interrupted_tasks.clear(); (r.ok, r.interrupted, r.bytes_written) = (1, 0, 10); });

@@ -21,6 +21,18 @@ accepted! {
         .calls(Call::Cancel { id: 0 }).sends_bytes(&[1, 2, 3, 4, 5, 6, 7, 8, 0])
         .observed(Observed::Finished { id: 0, ending: Ending::Error(255) }).sends(0, Ask::Scripted { code: 20, bytes: 0 })
         .starts(0, 0, 20).ends(0, RunEnd::Panicked).flows().error(0, 255).error(0, 254);
+    a_task_function_behind_a_refused_request_of_its_id: h().config(|c| c.neighbours = Neighbours::Some)
+        .sends(5, Ask::First(9)).sends(3, Ask::First(0)).sends(5, Ask::First(0))
+        .function(3, 11).function_ends(3, FunctionEnd::Task).function(5, 11).function_ends(5, FunctionEnd::Task)
+        .error(5, 252).ok(3, b"").ok(5, b"");
+    a_task_function_behind_a_refused_request_whose_answer_was_not_read: h().config(|c| c.neighbours = Neighbours::Some)
+        .stalls().sends(1, Ask::Digest(0)).sends(9, Ask::Digest(0)).function(9, 10).function_ends(9, FunctionEnd::Task)
+        .starts(1, 9, 10).ends(1, RunEnd::Result).sends(1, Ask::Digest(0)).function(1, 10).function_ends(1, FunctionEnd::Task)
+        .starts(2, 1, 10).ends(2, RunEnd::Result);
+    a_cancelled_task_behind_a_body_that_stalls: h().sends(1, SCRIPTED).starts(1, 1, 20)
+        .ends(1, RunEnd::Streamed { bytes: 70_000, then: BodyEnd::Stalls }).sends(4, SCRIPTED).starts(2, 4, 20)
+        .at(8).calls(Call::Cancel { id: 4 }).ends(2, RunEnd::Dropped).at(1813)
+        .event(oracle::What::BodyEnded { run: 1, how: BodyEnd::Whole }).ok(1, &oracle::pattern(70_000)).error(4, 255);
     nothing_at_all: h();
     answers_in_any_order: h().sends(1, SLEEP).sends(2, Ask::Echo(0)).ok(2, b"").at(100).ok(1, &[0]);
     an_id_used_again_at_once: h().sends(1, Ask::Echo(0)).ok(1, b"").sends(1, Ask::Fail(3)).error(1, 3);

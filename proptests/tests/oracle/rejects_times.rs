@@ -14,6 +14,8 @@ rejected! {
         h().config(|c| c.timeouts.wait_ms = 500).sends(1, SCRIPTED).starts(1, 1, 20)
             .at(400).ends(1, RunEnd::Whole { bytes: 0 }).ok(1, b"")
             .at(600).server_ends().client_ends().closed(Reason::TimeoutWaitingForTask);
+    an_end_by_l1_after_a_reset_that_had_come: L1,
+        h().config(|c| c.timeouts.wait_ms = 500).client_ends().client_resets().at(600).closed(Reason::TimeoutWaitingForTask);
     an_idle_connection_that_goes_on: L1,
         h().config(|c| c.timeouts.wait_ms = 500).sends(1, Ask::Echo(0)).ok(1, b"").until(900);
     a_read_timeout_too_early: L2,

@@ -56,9 +56,9 @@ impl FaultAtByte {
 #[non_exhaustive]
 pub enum Fault {
     /// The connection is reset, both directions of it: whatever waits goes on at
-    /// once, and what was not read is lost. Each end is given one error, after
-    /// which reads find the end of the stream, and writes a broken pipe. Struck
-    /// at a byte, it waits until the bytes before have arrived.
+    /// once. What had arrived may still be read, the rest is lost. Each end is
+    /// given one error, after which reads find the end of the stream, and writes
+    /// a broken pipe. Struck at a byte, it waits until the bytes before have arrived.
     Reset,
     /// The writer's end is closed as if it had closed it itself: the reader
     /// gets what is on its way, then the end of the stream; writes fail.
@@ -162,7 +162,7 @@ impl Pipe {
         let struck = &mut self.struck;
         match fault {
             Fault::Reset => return Consequence::ResetAt(now),
-            Fault::HalfClose => self.finish(now),
+            Fault::HalfClose => drop(self.finish(now)),
             Fault::Truncate => self.truncate(now),
             Fault::SilentDeath => self.fall_silent(),
             Fault::Corrupt { xor } => struck.corrupt_next = xor,

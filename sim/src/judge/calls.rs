@@ -7,9 +7,9 @@ use std::time::Duration;
 use asyncserver::client::{CallError, Client, Negotiation};
 use asyncserver::wire::{ByteOrder, TaskCode};
 use oracle::{Ask, Natural, Request};
-use tokio::sync::watch;
 
 use super::tap::TapConnector;
+use super::told::Told;
 use crate::{Action, Host, World};
 
 /// A caller of a plan.
@@ -17,7 +17,7 @@ pub(crate) struct Caller {
     name: String,
     host: Host,
     client: Client,
-    calls: BTreeMap<u32, watch::Sender<Order>>,
+    calls: BTreeMap<u32, Told<Order>>,
     record: Calls,
 }
 
@@ -124,7 +124,7 @@ impl Caller {
 
     fn order(&self, call: u32, order: Order) {
         if let Some(place) = self.calls.get(&call) {
-            place.send_replace(order);
+            place.tell(order);
         }
     }
 
@@ -146,15 +146,16 @@ impl Caller {
         if let Some(timeout) = timeout_ms {
             request = request.response_timeout(Duration::from_millis(timeout));
         }
-        let (sender, mut orders) = watch::channel(Order::GoOn);
-        self.calls.insert(number, sender);
+        let orders = Told::new(Order::GoOn);
+        self.calls.insert(number, orders.clone());
         let record = self.record.clone();
         self.host.executor().spawn_as("call", async move {
             let mut pending = request.submit();
+            let mut order = Order::GoOn;
             let ended = loop {
-                let order = tokio::select! {
+                order = tokio::select! {
                     biased;
-                    Ok(()) = orders.changed() => *orders.borrow_and_update(),
+                    order = orders.other_than(order) => order,
                     answer = &mut pending => break match answer {
                         Ok(answer) => Ended::Answered(answer.to_vec()),
                         Err(error) => Ended::Failed(error),

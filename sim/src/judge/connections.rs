@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use asyncserver::runtime::{Clock, Endpoints};
 use harness::World as Recording;
-use oracle::{Call, Config, Direction, History, Observed, Returned, View, What};
+use oracle::{Call, Config, Direction, History, Observed, Residue, Returned, View, What};
 
 use crate::{LinkFaults, LinkPlan, Network};
 
@@ -203,6 +203,18 @@ impl Connections {
         });
     }
 
+    /// One direction between the two stalls, also for a connection that is being made.
+    pub(crate) fn stalled(&self, client: &str, server: &str, direction: Direction) {
+        let state = self.locked();
+        let links = state.network.usage().links;
+        for connection in state.by_name.values() {
+            let is_there = links.contains(&connection.route) || connection.generation.is_none();
+            if is_there && connection.client == client && connection.server == server {
+                connection.recording.record(What::Stalled(direction));
+            }
+        }
+    }
+
     /// What passes between the two is not what was sent.
     pub(crate) fn judge_not(&self, client: &str, server: &str) {
         self.between(client, server, |connection| connection.judged = Judged::Not);
@@ -236,12 +248,26 @@ impl Connections {
         }
     }
 
-    /// Records what a start of a server has left.
-    pub(crate) fn left(&self, server: &str, generation: u64, residue: oracle::Residue) {
-        for connection in self.locked().by_name.values() {
-            if connection.server == server && connection.generation == Some(generation) {
-                connection.recording.record(What::Left(residue));
-            }
+    /// Records what a start of a server has left, with each of its connections:
+    /// places that functions of others still hold are not left by this one.
+    pub(crate) fn left(&self, server: &str, generation: u64, residue: Residue) {
+        let state = self.locked();
+        let is_of = |connection: &&Connection| {
+            connection.server == server && connection.generation == Some(generation)
+        };
+        let running = |connection: &Connection| {
+            let events = connection.recording.history().events;
+            let count = |is_it: fn(&What) -> bool| events.iter().filter(|e| is_it(&e.what)).count();
+            let started = count(|what| matches!(what, What::RunStarted { .. }));
+            (started - count(|what| matches!(what, What::RunEnded { .. }))) as u64
+        };
+        let of_server = || state.by_name.values().filter(is_of);
+        let all: u64 = of_server().map(running).sum();
+        for connection in of_server() {
+            let others = all - running(connection);
+            let tasks = residue.tasks.saturating_sub(others);
+            let left = Residue { tasks, ..residue };
+            connection.recording.record(What::Left(left));
         }
     }
 
@@ -312,16 +338,12 @@ fn directions(link: &LinkPlan) -> [(Direction, &LinkFaults); 2] {
     ]
 }
 
-/// Whether bytes may take longer than their latency.
+/// Whether bytes take longer than their latency from the start.
 fn is_slow(faults: &LinkFaults) -> bool {
-    let waits = faults.latency_ms > 0;
-    let is_small = faults.buffer_bytes < 1 << 16;
-    faults.bytes_per_second.is_some()
-        || faults.read_bytes_per_second.is_some()
-        || (waits && is_small)
+    faults.bytes_per_second.is_some() || faults.read_bytes_per_second.is_some()
 }
 
-fn on_the_way_ms(link: &LinkPlan) -> u64 {
+pub(super) fn on_the_way_ms(link: &LinkPlan) -> u64 {
     let longest = |faults: &LinkFaults| u64::from(faults.latency_ms) + u64::from(faults.jitter_ms);
     longest(&link.to_server).max(longest(&link.to_client))
 }

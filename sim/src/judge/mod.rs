@@ -3,10 +3,10 @@
 
 mod calls;
 mod connections;
-mod excused;
 mod servers;
 mod stage;
 mod tap;
+mod told;
 mod verdict;
 mod wire;
 
@@ -70,7 +70,6 @@ pub fn play(plan: &Plan, trace: Trace) -> Played {
     let run: Run<()> = World::builder(plan.seed)
         .interleaving(plan.interleaving)
         .trace(trace)
-        .poll_limit(300_000)
         .plan_links(stage::links(plan))
         .run(async move |world| {
             let mut stage = Stage::set(plan, &world);

@@ -1,5 +1,7 @@
 //! The course of a run.
 
+mod liveness;
+
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -215,13 +217,11 @@ impl<'p> Stage<'p> {
         let network = self.world.network().clone();
         let connections = &self.witness.connections;
         if writer != Some(Writer::Server) {
-            let stalled = [What::Stalled(Direction::ToServer)];
-            connections.record_between(&client, &server, &stalled);
+            connections.stalled(&client, &server, Direction::ToServer);
             network.cut(&client, &server);
         }
         if writer != Some(Writer::Client) {
-            let stalled = [What::Stalled(Direction::ToClient)];
-            connections.record_between(&client, &server, &stalled);
+            connections.stalled(&client, &server, Direction::ToClient);
             network.cut(&server, &client);
         }
         self.run(async move {
@@ -245,14 +245,10 @@ impl<'p> Stage<'p> {
         match fault {
             Fault::Reset => record(&[What::ClientReset]),
             Fault::HalfClose if writer == Writer::Client => record(&[What::ClientEnded]),
-            Fault::HalfClose => record(&[What::ClientReset]),
             Fault::Stall { .. } | Fault::SlowReader { .. } => record(&[What::Stalled(direction)]),
             Fault::SilentDeath => {
                 record(&both);
                 connections.dead(client, server);
-            }
-            Fault::FlushFails | Fault::ShutdownFails if writer == Writer::Server => {
-                record(&[What::ClientReset]);
             }
             Fault::Truncate | Fault::Corrupt { .. } => connections.judge_not(client, server),
             _ => {}
@@ -308,48 +304,6 @@ impl<'p> Stage<'p> {
             }
         }
     }
-
-    /// Faults are over: every call, connection and server comes to its end.
-    pub(crate) async fn liveness(&mut self) {
-        self.world.network().calm();
-        self.witness.connections.calm();
-        let budget = Duration::from_millis(self.plan.phases.budget_ms);
-        let ended = self.world.while_progressing(budget, self.end()).await;
-        let rest = match ended {
-            Ok(()) => self.world.at_rest(budget).await,
-            Err(stalled) => Err(stalled),
-        };
-        for server in &self.servers {
-            server.record_left(&self.witness.connections);
-        }
-        if let Err(stalled) = rest {
-            let mut hang = self.witness.hang.lock();
-            if let Ok(hang) = &mut hang {
-                **hang = Some(stalled.to_string());
-            }
-        }
-    }
-
-    async fn end(&self) {
-        self.wires.values().for_each(WireClient::read_all);
-        let is_closed = || self.wires.values().all(WireClient::is_closed);
-        wait(Duration::from_secs(6), is_closed).await;
-        self.wires.values().for_each(WireClient::end);
-        wait(Duration::from_secs(1), is_closed).await;
-        self.wires.values().for_each(WireClient::disconnect);
-        wait(Duration::from_secs(60), is_closed).await;
-        // A call may take all of its attempts and timeouts.
-        wait(Duration::from_secs(3600), || self.witness.calls.is_over()).await;
-        for caller in self.callers.values() {
-            caller.close().await;
-        }
-        for server in &self.servers {
-            shutdown(&self.witness.connections, server, 2000).await;
-        }
-        // The client reads what has come.
-        tokio::time::sleep(Duration::from_millis(1)).await;
-        self.wires.values().for_each(WireClient::leave);
-    }
 }
 
 async fn shutdown(connections: &Connections, server: &PlannedServer, after_ms: u64) {
@@ -363,15 +317,5 @@ async fn shutdown(connections: &Connections, server: &PlannedServer, after_ms: u
 async fn yields(times: u64) {
     for _ in 0..times {
         tokio::task::yield_now().await;
-    }
-}
-
-/// Waits until it is so, at most for so long.
-async fn wait(at_most: Duration, is_so: impl Fn() -> bool) {
-    let (mut waited, mut step) = (Duration::ZERO, Duration::from_millis(1));
-    while !is_so() && waited < at_most {
-        tokio::time::sleep(step).await;
-        waited += step;
-        step = (step * 2).min(at_most.saturating_sub(waited));
     }
 }

@@ -3,16 +3,18 @@
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
 
 use asyncserver::client::Connector;
 use asyncserver::runtime::Address;
 use harness::World as Recording;
-use oracle::{Hex, What};
+use oracle::{Direction, Hex, What};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::connections::Connections;
-use crate::{LinkPlan, LinkStream, SimConnector};
+use crate::link::LinkEvent;
+use crate::{End, LinkPlan, LinkStream, SimConnector};
 
 /// Connects a client, each time to a connection that is recorded.
 #[derive(Clone)]
@@ -27,9 +29,7 @@ impl Connector for TapConnector {
     type Stream = Tap;
 
     fn connect(&self, address: Address) -> impl Future<Output = io::Result<Tap>> + Send {
-        let (tap, server) = (self.clone(), address.to_string());
-        // Counted as the network counts: when it is first polled.
-        async move { tap.begin(&server).1.await }
+        self.begin(&address.to_string()).1
     }
 }
 
@@ -43,10 +43,12 @@ impl TapConnector {
         impl Future<Output = io::Result<Tap>> + Send + use<>,
     ) {
         let (name, recording) = self.connections.begin(&self.client, server, &self.link);
-        let (connector, address) = (self.connector.clone(), Address::named(server));
+        let attempt = self.connector.attempt(&Address::named(server));
         let tapped = recording.clone();
+        let delays = super::connections::on_the_way_ms(&self.link) > 0;
         let connected = async move {
-            let stream = connector.connect(address).await?;
+            let stream = attempt.await?;
+            watch(&stream, tapped.clone(), delays);
             Ok(Tap {
                 stream,
                 recording: tapped,
@@ -55,6 +57,26 @@ impl TapConnector {
         };
         ((name, recording), connected)
     }
+}
+
+/// Records what neither end's bytes show.
+fn watch(stream: &LinkStream, recording: Recording, delays: bool) {
+    let stalled = [AtomicBool::new(false), AtomicBool::new(false)];
+    stream.watch(move |event| match event {
+        LinkEvent::Failed(End::Server) => recording.record(What::ClientReset),
+        LinkEvent::Failed(End::Client) => {}
+        // From now on bytes take longer than the latency says.
+        LinkEvent::BufferFull(writer) if delays => {
+            let (direction, stalled) = match writer {
+                End::Client => (Direction::ToServer, &stalled[0]),
+                End::Server => (Direction::ToClient, &stalled[1]),
+            };
+            if !stalled.swap(true, Ordering::Relaxed) {
+                recording.record(What::Stalled(direction));
+            }
+        }
+        LinkEvent::BufferFull(_) => {}
+    });
 }
 
 /// Records what the client sends and takes.
@@ -88,7 +110,9 @@ impl AsyncRead for Tap {
         let read = ready!(Pin::new(&mut self.stream).poll_read(cx, into));
         let bytes = &into.filled()[before..];
         self.recording.record(match &read {
-            Ok(()) if bytes.is_empty() => What::ServerEnded,
+            Ok(()) if bytes.is_empty() && self.stream.was_ended_by_peer() => What::ServerEnded,
+            // The end of a stream that was cut off, or ended by a fault.
+            Ok(()) if bytes.is_empty() => What::ServerReset,
             Ok(()) => What::Received(Hex(bytes.to_vec())),
             Err(_) => What::ServerReset,
         });

@@ -6,7 +6,6 @@ use std::fmt;
 use oracle::{Oracle, Reason, Report, What};
 
 use super::connections::{Judged, Seen};
-use super::excused::is_excused;
 use super::stage::Witness;
 use crate::{Failure, Plan, Run};
 
@@ -129,8 +128,7 @@ fn rejected(seen: &[Seen]) -> Option<Verdict> {
             Judged::SoFar => oracle.judge().err().into_iter().collect(),
             Judged::Not => Vec::new(),
         };
-        let mut violations = violations.into_iter();
-        let violation = violations.find(|v| !is_excused(&connection.history, v))?;
+        let violation = violations.into_iter().next()?;
         let rule = violation.rule.to_string();
         let verdict = Verdict::new(VerdictKind::Rejected, &rule, violation.to_string());
         Some(verdict.of(&connection.name))

@@ -3,23 +3,17 @@
 use std::time::Duration;
 
 use asyncserver::server::ClientHandle;
-use asyncserver::wire::TaskId;
-use harness::World as Recording;
-use oracle::{Call, Direction, Op, Returned, Then, What};
+use asyncserver::wire::{ByteOrder, TaskId};
+use harness::{World as Recording, Write, writes};
+use oracle::{Call, Direction, Op, Returned, What};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 
 use super::connections::Connections;
 use super::servers::PlannedServer;
 use super::tap::TapConnector;
+use super::told::Told;
 use crate::{End, Fault, Host, Network, World};
-
-enum Write {
-    Bytes(Vec<u8>),
-    Pause(Duration),
-    End,
-    Reset,
-}
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Reading {
@@ -39,7 +33,7 @@ pub(crate) struct WireClient {
     connection: String,
     recording: Recording,
     writes: mpsc::UnboundedSender<Write>,
-    reading: watch::Sender<Reading>,
+    reading: Told<Reading>,
 }
 
 impl WireClient {
@@ -62,7 +56,7 @@ impl WireClient {
 
     /// Dials again; what was before goes away.
     pub(crate) fn redial(&mut self) {
-        self.reading.send_replace(Reading::Gone);
+        self.reading.tell(Reading::Gone);
         let (named, writes, reading) = start(
             self.world.network(),
             &self.host,
@@ -79,7 +73,11 @@ impl WireClient {
             | Op::SendTogether { .. }
             | Op::Cut { .. }
             | Op::Garbage { .. }
-            | Op::HalfClose => self.send(op),
+            | Op::HalfClose => {
+                for write in writes(op, ByteOrder::Big) {
+                    self.queue(write);
+                }
+            }
             Op::Complete { id, how } => self.recording.complete(*id, *how),
             Op::CompleteBody { id, how } => self.recording.complete_body(*id, *how),
             Op::ServerDisconnect { .. }
@@ -99,51 +97,15 @@ impl WireClient {
         drop(self.writes.send(write));
     }
 
-    fn send(&self, op: &Op) {
-        let order = asyncserver::wire::ByteOrder::Big;
-        let bytes = |bytes: &[u8]| self.queue(Write::Bytes(bytes.to_vec()));
-        match op {
-            Op::Send { request, pieces } => {
-                let encoded = request.encode(order);
-                let mut rest = &encoded[..];
-                for piece in pieces {
-                    let (now, later) = rest.split_at(piece.bytes.min(rest.len()));
-                    bytes(now);
-                    self.queue(Write::Pause(Duration::from_millis(piece.then_ms)));
-                    rest = later;
-                }
-                bytes(rest);
-            }
-            Op::SendTogether { requests } => {
-                let encoded = requests.iter().flat_map(|request| request.encode(order));
-                bytes(&encoded.collect::<Vec<_>>());
-            }
-            Op::Cut {
-                request,
-                bytes: count,
-                then,
-            } => {
-                let encoded = request.encode(order);
-                bytes(&encoded[..(*count).min(encoded.len())]);
-                match then {
-                    Then::EndOfStream => self.queue(Write::End),
-                    Then::Reset => self.queue(Write::Reset),
-                    Then::Silence => {}
-                }
-            }
-            Op::Garbage { bytes: garbage } => bytes(&garbage.0),
-            _ => self.queue(Write::End),
-        }
-    }
-
     /// What becomes of the bytes on their way.
     fn network(&self, op: &Op) {
-        let stalled = |direction| self.recording.record(What::Stalled(direction));
+        let not_read = || self.recording.record(What::Stalled(Direction::ToClient));
         let (client, server) = (&self.connector.client, &self.server.name);
+        let stalled = |direction| self.connections.stalled(client, server, direction);
         let network = self.world.network();
         match op {
             Op::Leave => {
-                self.reading.send_replace(Reading::Gone);
+                self.reading.tell(Reading::Gone);
             }
             Op::Reset | Op::TransportError { .. } => {
                 self.connections
@@ -151,11 +113,11 @@ impl WireClient {
                 network.strike(client, server, End::Client, Fault::Reset);
             }
             Op::StopReading => {
-                stalled(Direction::ToClient);
+                not_read();
                 self.read(Reading::Stopped);
             }
             Op::ReadSlowly { bytes, every_ms } => {
-                stalled(Direction::ToClient);
+                not_read();
                 self.read(Reading::Slowly {
                     bytes: *bytes,
                     every: Duration::from_millis((*every_ms).max(1)),
@@ -176,13 +138,9 @@ impl WireClient {
     }
 
     fn read(&self, reading: Reading) {
-        self.reading.send_if_modified(|now| {
-            let changes = *now != Reading::Gone;
-            if changes {
-                *now = reading;
-            }
-            changes
-        });
+        if self.reading.get() != Reading::Gone {
+            self.reading.tell(reading);
+        }
     }
 
     /// What the server's program calls.
@@ -247,14 +205,14 @@ impl WireClient {
 
     /// It goes away, whatever is left.
     pub(crate) fn leave(&self) {
-        self.reading.send_replace(Reading::Gone);
+        self.reading.tell(Reading::Gone);
     }
 }
 
 type Started = (
     (String, Recording),
     mpsc::UnboundedSender<Write>,
-    watch::Sender<Reading>,
+    Told<Reading>,
 );
 
 fn start(
@@ -265,7 +223,8 @@ fn start(
 ) -> Started {
     let (named, connected) = connector.begin(&server.name);
     let (writes, to_write) = mpsc::unbounded_channel();
-    let (reading, mode) = watch::channel(Reading::All);
+    let reading = Told::new(Reading::All);
+    let mode = reading.clone();
     let (spawner, network) = (host.executor().clone(), network.clone());
     let (connections, client) = (connector.connections.clone(), connector.client.clone());
     let server = server.name.clone();
@@ -274,10 +233,9 @@ fn start(
         network.strike(&client, &server, End::Client, Fault::Reset);
     };
     host.executor().spawn_as("wire", async move {
-        let mut gone = mode.clone();
         let stream = tokio::select! {
             biased;
-            _ = gone.wait_for(|mode| *mode == Reading::Gone) => return,
+            () = mode.until(Reading::Gone) => return,
             stream = connected => stream,
         };
         let Ok(stream) = stream else { return };
@@ -291,11 +249,11 @@ fn start(
 /// What a client takes before it stops.
 const RECEIVED_MOST: usize = 4 << 20;
 
-async fn read(mut from: impl AsyncRead + Unpin, mut mode: watch::Receiver<Reading>) {
+async fn read(mut from: impl AsyncRead + Unpin, mode: Told<Reading>) {
     let mut buffer = vec![0; 1 << 16];
     let mut received = 0;
     while received < RECEIVED_MOST {
-        let reading = *mode.borrow_and_update();
+        let reading = mode.get();
         let (most, pause) = match reading {
             Reading::Gone => return,
             Reading::Stopped => (0, Duration::ZERO),
@@ -313,10 +271,7 @@ async fn read(mut from: impl AsyncRead + Unpin, mut mode: watch::Receiver<Readin
         };
         let read = tokio::select! {
             biased;
-            changed = mode.changed() => match changed {
-                Ok(()) => continue,
-                Err(_) => return,
-            },
+            _ = mode.other_than(reading) => continue,
             read = step => read,
         };
         match read {
@@ -325,13 +280,13 @@ async fn read(mut from: impl AsyncRead + Unpin, mut mode: watch::Receiver<Readin
         }
     }
     // The stream stays until the client leaves.
-    drop(mode.wait_for(|mode| *mode == Reading::Gone).await);
+    mode.until(Reading::Gone).await;
 }
 
 async fn write(
     mut to: impl AsyncWrite + Unpin,
     mut writes: mpsc::UnboundedReceiver<Write>,
-    mut mode: watch::Receiver<Reading>,
+    mode: Told<Reading>,
     reset: impl Fn() + Send,
 ) {
     let writing = async {
@@ -357,7 +312,7 @@ async fn write(
     };
     tokio::select! {
         biased;
-        _ = mode.wait_for(|mode| *mode == Reading::Gone) => {}
+        () = mode.until(Reading::Gone) => {}
         () = writing => {}
     }
 }

@@ -89,8 +89,17 @@ impl LinkHandle {
             "what the {} writes is {hold:?}",
             writer.word()
         ));
-        self.link
-            .change(|state, _| state.pipes[writer.index()].set_hold(hold));
+        self.link.change(|state, now| {
+            state.cut_off(now);
+            let held_back = state.pipes.iter().any(Pipe::holds_back);
+            state.pipes[writer.index()].set_hold(hold, now);
+            if let Some(reset) = state.reset.as_mut().filter(|_| held_back)
+                && reset.by == ResetBy::Packet
+            {
+                // It was held back, too.
+                reset.at = reset.at.max(now);
+            }
+        });
     }
 
     /// The connection behaves as it should from now on. What is lost stays
@@ -99,6 +108,7 @@ impl LinkHandle {
     pub fn calm(&self) {
         self.link.record(format_args!("calm"));
         self.link.change(|state, now| {
+            state.cut_off(now);
             let dead = state.pipes.iter().any(Pipe::is_silent);
             state.pipes.iter_mut().for_each(|pipe| pipe.calm(now));
             if dead {

@@ -9,7 +9,8 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::attempt::{Attempt, Timer, earlier, poll_attempts};
-use super::{AfterReset, End, Link, Presence, State};
+use super::watcher::LinkEvent;
+use super::{AfterReset, End, Ending, Link, Presence, State};
 use crate::pipe::{Pipe, Read, ResetBy, Written};
 use crate::time::Going;
 
@@ -54,6 +55,16 @@ impl LinkStream {
         self.end
     }
 
+    /// Tells `told` what an observer of the connection must know.
+    pub(crate) fn watch(&self, told: impl Fn(LinkEvent) + Send + Sync + 'static) {
+        self.link.watcher.set(told);
+    }
+
+    /// Whether the end of the stream that it reads is what its peer has sent.
+    pub(crate) fn was_ended_by_peer(&self) -> bool {
+        self.link.locked().was_ended_by_peer(self.end)
+    }
+
     /// Whether this poll is to be repeated for nothing.
     fn is_put_off(&self, state: &mut State, writer: End, cx: &Context<'_>) -> bool {
         let end = &mut state.ends[self.end.index()];
@@ -70,17 +81,19 @@ impl LinkStream {
     fn try_read(&self, now: Duration, cx: &Context<'_>, buf: &mut ReadBuf<'_>) -> Attempt<()> {
         let writer = self.end.other();
         let mut state = self.link.locked();
-        match state.after_reset(self.end, now) {
-            None => {}
-            Some(AfterReset::Error) => {
-                return Attempt::Done(Err(io::ErrorKind::ConnectionReset.into()));
-            }
-            Some(AfterReset::Ended) => return Attempt::Done(Ok(())),
+        let room = buf.remaining();
+        if state.is_reset(now) {
+            let rest = state.pipes[writer.index()].read_rest(room, |piece| buf.put_slice(piece));
+            return Attempt::Done(match rest {
+                0 if state.after_reset(self.end, now) == Some(AfterReset::Error) => {
+                    Err(io::ErrorKind::ConnectionReset.into())
+                }
+                _ => Ok(()),
+            });
         }
         if self.is_put_off(&mut state, writer, cx) {
             return Attempt::PutOff;
         }
-        let room = buf.remaining();
         let read = state.pipes[writer.index()].read(now, room, |piece| buf.put_slice(piece));
         match read {
             Read::Bytes(_) => {
@@ -168,6 +181,7 @@ impl AsyncRead for LinkStream {
             Poll::Ready(Err(error)) => {
                 let kind = error.kind();
                 this.link.record(format_args!("{word} reads {kind:?}"));
+                this.link.told(LinkEvent::Failed(this.end));
             }
             Poll::Pending => this.link.record(format_args!("{word} reads nothing yet")),
         }
@@ -200,10 +214,16 @@ impl AsyncWrite for LinkStream {
             Poll::Ready(Err(error)) => {
                 let kind = error.kind();
                 this.link.record(format_args!("{word} writes {kind:?}"));
+                this.link.told(LinkEvent::Failed(this.end));
             }
-            Poll::Pending => this
-                .link
-                .record(format_args!("{word} writes none of {all} yet")),
+            Poll::Pending => {
+                this.link
+                    .record(format_args!("{word} writes none of {all} yet"));
+                let waiting = this.link.locked().ends[this.end.index()].writer.is_some();
+                if waiting {
+                    this.link.told(LinkEvent::BufferFull(this.end));
+                }
+            }
         }
         polled
     }
@@ -227,6 +247,7 @@ impl AsyncWrite for LinkStream {
             let kind = error.kind();
             let word = self.end.word();
             self.link.record(format_args!("{word} flushes: {kind:?}"));
+            self.link.told(LinkEvent::Failed(self.end));
         }
         Poll::Ready(result)
     }
@@ -241,12 +262,17 @@ impl AsyncWrite for LinkStream {
             }
             let pipe = &mut state.pipes[self.end.index()];
             pipe.struck.shutdown()?;
-            pipe.finish(now);
+            if pipe.finish(now) {
+                state.ends[self.end.index()].ending = Ending::Own;
+            }
             Ok(())
         });
         let shown = result.as_ref().map_err(io::Error::kind);
         self.link
             .record(format_args!("{word} shuts down: {shown:?}"));
+        if result.is_err() {
+            self.link.told(LinkEvent::Failed(self.end));
+        }
         Poll::Ready(result)
     }
 }
@@ -265,7 +291,9 @@ impl Drop for LinkStream {
             }
             if lost.is_none_or(|arrived| arrived > now) {
                 // What is unread already is answered by a reset in place of the end.
-                state.pipes[end].finish(now);
+                if state.pipes[end].finish(now) {
+                    state.ends[end].ending = Ending::Own;
+                }
             }
             if state.ends[other].presence == Presence::Dropped {
                 state.pipes.iter_mut().for_each(Pipe::lose_everything);

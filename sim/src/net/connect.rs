@@ -29,9 +29,13 @@ impl Network {
         }
     }
 
+    /// Counts an attempt, which need not come to anything.
+    pub(super) fn attempt(&self, client: &str, server: &str) -> Route {
+        self.locked().begin(client, server)
+    }
+
     /// Waits until a request to connect has come through to the server.
-    pub(super) async fn pass(&self, client: &str, server: &str) -> io::Result<Passing> {
-        let route = self.locked().begin(client, server);
+    pub(super) async fn pass(&self, route: Route) -> io::Result<Passing> {
         self.record(&route.to_string(), format_args!("connecting"));
         let seed = route.seed(self.shared.seed);
         let plan = self.plan(&route, seed);
@@ -62,17 +66,18 @@ impl Network {
         }
     }
 
-    async fn connect(&self, client: &str, server: &str) -> io::Result<LinkStream> {
-        let passing = self.pass(client, server).await.inspect_err(|error| {
+    async fn connect(&self, route: Route) -> io::Result<LinkStream> {
+        let (client, server) = (route.client.clone(), route.server.clone());
+        let passing = self.pass(route).await.inspect_err(|error| {
             let kind = error.kind();
-            self.record(client, format_args!("cannot reach {server}: {kind:?}"));
+            self.record(&client, format_args!("cannot reach {server}: {kind:?}"));
         })?;
         let stream = self
             .until(|state| {
                 if state.faults.passage(&passing.route) == Passage::None {
                     return Poll::Pending;
                 }
-                match state.ports.get_mut(server) {
+                match state.ports.get_mut(&server) {
                     None => Poll::Ready(Err(io::ErrorKind::ConnectionRefused.into())),
                     Some(port) if port.is_full() => Poll::Pending,
                     Some(_) => Poll::Ready(Ok(self.establish(state, &passing))),
@@ -104,7 +109,8 @@ impl Network {
     }
 }
 
-/// A client's end of the network: see [`Network::connector`].
+/// A client's end of the network: see [`Network::connector`]. Attempts are
+/// numbered as they are asked for, whichever is polled first.
 ///
 /// ```
 /// use asyncserver::client::{Client, ClientBuilder};
@@ -119,11 +125,22 @@ pub struct SimConnector {
     host: String,
 }
 
+impl SimConnector {
+    /// The same as `connect`, of a connector that may be gone by then.
+    pub(crate) fn attempt(
+        &self,
+        address: &Address,
+    ) -> impl Future<Output = io::Result<LinkStream>> + Send + use<> {
+        let network = self.network.clone();
+        let route = network.attempt(&self.host, &address.to_string());
+        async move { network.connect(route).await }
+    }
+}
+
 impl Connector for SimConnector {
     type Stream = LinkStream;
 
     fn connect(&self, address: Address) -> impl Future<Output = io::Result<LinkStream>> + Send {
-        let (network, host) = (self.network.clone(), self.host.clone());
-        async move { network.connect(&host, &address.to_string()).await }
+        self.attempt(&address)
     }
 }

@@ -115,7 +115,10 @@ impl TurmoilNetwork {
     }
 
     async fn connect(&self, client: &str, server: &str) -> io::Result<LinkStream> {
-        let passing = self.network.pass(client, server).await?;
+        let passing = {
+            let route = self.network.attempt(client, server);
+            self.network.pass(route).await?
+        };
         self.take_place(server).await?;
         // The attempt goes on when it is given up here: turmoil keeps the port
         // of one that is dropped for ever.

@@ -129,11 +129,11 @@ fn silent_death_swallows_until_the_buffer_is_full() {
 #[test]
 fn a_cut_holds_everything_back_and_loses_nothing() {
     let mut pipe = pipe(LinkFaults::default());
-    pipe.set_hold(Hold::Held);
+    pipe.set_hold(Hold::Held, ms(0));
     pipe.write(ms(0), b"ab");
     pipe.finish(ms(0));
     assert_eq!(read(&mut pipe, ms(9)).0, Read::Nothing(None));
-    pipe.set_hold(Hold::Released);
+    pipe.set_hold(Hold::Released, ms(2));
     assert_eq!(read(&mut pipe, ms(9)).1, b"ab");
     assert_eq!(read(&mut pipe, ms(9)).0, Read::EndOfStream);
 }
@@ -164,9 +164,36 @@ fn corruption_meets_one_write_alone() {
 fn an_end_that_a_cut_or_a_stall_keeps_back_has_not_come() {
     let mut pipe = pipe(LinkFaults::default());
     pipe.finish(ms(0));
-    pipe.set_hold(Hold::Held);
+    pipe.set_hold(Hold::Held, ms(0));
     assert!(!pipe.had_ended(ms(1)));
-    pipe.set_hold(Hold::Released);
+    pipe.set_hold(Hold::Released, ms(2));
     pipe.strike(Fault::Stall { ms: 5 }, ms(0));
     assert!(!pipe.had_ended(ms(4)) && pipe.had_ended(ms(5)));
+}
+
+#[test]
+fn a_reset_loses_what_has_not_arrived_and_no_more() {
+    let mut pipe = pipe(LinkFaults {
+        latency_ms: 10,
+        ..LinkFaults::default()
+    });
+    pipe.write(ms(0), b"ab");
+    pipe.write(ms(5), b"cd");
+    pipe.cut_off(ms(12));
+    let mut rest = Vec::new();
+    assert_eq!(pipe.read_rest(8, |piece| rest.extend_from_slice(piece)), 2);
+    assert_eq!((rest.as_slice(), pipe.buffered_bytes()), (&b"ab"[..], 0));
+}
+
+#[test]
+fn what_is_held_back_has_not_arrived_before_it_is_released() {
+    let mut pipe = pipe(LinkFaults::default());
+    pipe.set_hold(Hold::Held, ms(0));
+    pipe.write(ms(1), b"ab");
+    pipe.finish(ms(1));
+    assert!(!pipe.had_ended(ms(2)));
+    pipe.set_hold(Hold::Released, ms(9));
+    assert!(!pipe.had_ended(ms(8)), "not at any time before");
+    assert!(pipe.had_ended(ms(9)));
+    assert_eq!(read(&mut pipe, ms(9)).1, b"ab");
 }

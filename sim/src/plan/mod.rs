@@ -3,6 +3,7 @@
 
 mod generate;
 mod requests;
+mod troubles;
 
 use oracle::{Ask, Config, Op};
 use serde::{Deserialize, Serialize};

@@ -12,6 +12,8 @@ pub(super) const ASKS: u64 = 22;
 pub(super) struct Wire {
     pub(super) asks: Vec<u64>,
     pub(super) longest_pause_ms: u64,
+    /// What a message or a body may have at most.
+    pub(super) most_bytes: usize,
 }
 
 pub(super) fn id(rng: &mut Rng) -> u32 {
@@ -21,7 +23,7 @@ pub(super) fn id(rng: &mut Rng) -> u32 {
     }
 }
 
-fn bytes(rng: &mut Rng) -> usize {
+fn bytes(rng: &mut Rng, wire: &Wire) -> usize {
     let (first, last) = match rng.below(20) {
         0..8 => (0, 20),
         8..12 => (250, 260),
@@ -29,7 +31,7 @@ fn bytes(rng: &mut Rng) -> usize {
         17..19 => (4096, 4096),
         _ => (60_000, 70_000),
     };
-    rng.between(first, last) as usize
+    (rng.between(first, last) as usize).min(wire.most_bytes)
 }
 
 fn time_ms(rng: &mut Rng) -> u32 {
@@ -61,37 +63,37 @@ pub(super) fn after_ms(rng: &mut Rng) -> u64 {
     }
 }
 
-pub(super) fn ask(rng: &mut Rng, kind: u64) -> Ask {
+fn ask(rng: &mut Rng, kind: u64, wire: &Wire) -> Ask {
     match kind {
         0..4 => Ask::Scripted {
             code: rng.between(20, 26) as u8,
             bytes: rng.below(40) as usize,
         },
-        4 => Ask::Echo(bytes(rng)),
+        4 => Ask::Echo(bytes(rng, wire)),
         5 => Ask::Sleep {
             ms: time_ms(rng),
-            rest: bytes(rng),
+            rest: bytes(rng, wire),
         },
         6 => Ask::Fail(rng.next_u64() as u8),
-        7 => Ask::Produce(bytes(rng) as u32),
-        8 => Ask::Produce(rng.between(60_000, 200_000) as u32),
+        7 => Ask::Produce(bytes(rng, wire) as u32),
+        8 => Ask::Produce((rng.between(60_000, 200_000) as usize).min(wire.most_bytes) as u32),
         9 => Ask::Panic,
-        10 => Ask::Nothing(bytes(rng)),
+        10 => Ask::Nothing(bytes(rng, wire)),
         11 => match rng.below(3) {
-            0 => Ask::Reject(bytes(rng)),
+            0 => Ask::Reject(bytes(rng, wire)),
             1 => Ask::Break,
-            _ => Ask::Tear(bytes(rng) as u32),
+            _ => Ask::Tear(bytes(rng, wire) as u32),
         },
-        12 => Ask::Digest(bytes(rng)),
-        13 => Ask::First(bytes(rng)),
+        12 => Ask::Digest(bytes(rng, wire)),
+        13 => Ask::First(bytes(rng, wire)),
         14 => Ask::Tidy(time_ms(rng)),
         15 => Ask::Tasks,
         16 => Ask::Limited(time_ms(rng)),
         17 => Ask::Unknown {
             code: *rng.pick(&[0, 99, 249, 253, 254, 255]),
-            bytes: bytes(rng),
+            bytes: bytes(rng, wire),
         },
-        18 => Ask::KeepAlive(bytes(rng)),
+        18 => Ask::KeepAlive(bytes(rng, wire)),
         19 | 20 => Ask::Cancel(rng.below(3) as usize),
         _ => Ask::Negotiate {
             version: rng.below(4) as u8,
@@ -111,7 +113,7 @@ fn request(rng: &mut Rng, wire: &Wire) -> Request {
     };
     Request {
         id: id(rng),
-        ask: ask(rng, kind),
+        ask: ask(rng, kind, wire),
         blocks,
     }
 }
@@ -128,11 +130,13 @@ fn body_end(rng: &mut Rng) -> BodyEnd {
     }
 }
 
-fn run_end(rng: &mut Rng) -> RunEnd {
+fn run_end(rng: &mut Rng, wire: &Wire) -> RunEnd {
     match rng.below(11) {
-        0..4 => RunEnd::Whole { bytes: bytes(rng) },
+        0..4 => RunEnd::Whole {
+            bytes: bytes(rng, wire),
+        },
         4..7 => RunEnd::Streamed {
-            bytes: bytes(rng),
+            bytes: bytes(rng, wire),
             then: body_end(rng),
         },
         7 | 8 => RunEnd::Coded {
@@ -225,7 +229,7 @@ pub(super) fn op(rng: &mut Rng, kind: &str, wire: &Wire) -> Op {
         "close" => Op::Close,
         "complete" => Op::Complete {
             id: id(rng),
-            how: run_end(rng),
+            how: run_end(rng, wire),
         },
         "complete_body" => Op::CompleteBody {
             id: id(rng),

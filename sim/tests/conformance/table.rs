@@ -368,18 +368,11 @@ pub(crate) const TABLE: &[Expectation] = &[
         sizes: Sizes::DoNotMatter,
         observe: |ends| Box::pin(resetting::bytes_before_a_reset(ends)),
         tcp: "\"bye\", ConnectionReset",
-        differences: &[
-            Difference {
-                of: &[Duplex, Wrapped, Adapted],
-                seen: "\"bye\", end",
-                why: "a duplex knows no reset, and a wrapper cannot cause one: it becomes the end",
-            },
-            Difference {
-                of: &[Simulated],
-                seen: "ConnectionReset",
-                why: "a reset loses what was not read, as it does on other systems and in flight",
-            },
-        ],
+        differences: &[Difference {
+            of: &[Duplex, Wrapped, Adapted],
+            seen: "\"bye\", end",
+            why: "a duplex knows no reset, and a wrapper cannot cause one: it becomes the end",
+        }],
     },
     Expectation {
         name: "read_again_after_a_reset",

@@ -6,9 +6,10 @@ use oracle::{Direction, Op, Residue, What};
 
 use super::player::Player;
 use super::program::Program;
-use crate::client::{Reading, Write};
+use crate::client::Reading;
 use crate::tasks;
 use crate::world::{World, lock};
+use crate::writes::Write;
 
 /// Longer than every time of a generated scenario, one of 32 bits in milliseconds included.
 const FOR_EVER: Duration = Duration::from_secs(70 * 24 * 3600);

@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use asyncserver::wire::TaskId;
-use oracle::{Call, Direction, Op, Request, Returned, Then, What};
+use oracle::{Call, Direction, Op, Request, Returned, What};
 
 use super::player::{Player, Writing};
-use crate::client::{Reading, Write};
+use crate::client::Reading;
 use crate::world::lock;
+use crate::writes::{Write, writes};
 
 impl Player {
     pub(super) fn send(&self, request: &Request) {
@@ -17,40 +18,8 @@ impl Player {
 
     /// What the client sends.
     pub(super) fn send_step(&self, op: &Op) {
-        let order = self.program.config.byte_order.into();
-        let bytes = |bytes: &[u8]| self.client.queue(Write::Bytes(bytes.to_vec()));
-        match op {
-            Op::Send { request, pieces } => {
-                let encoded = request.encode(order);
-                let mut rest = &encoded[..];
-                for piece in pieces {
-                    let (now, later) = rest.split_at(piece.bytes.min(rest.len()));
-                    bytes(now);
-                    let pause = Duration::from_millis(piece.then_ms);
-                    self.client.queue(Write::Pause(pause));
-                    rest = later;
-                }
-                bytes(rest);
-            }
-            Op::SendTogether { requests } => {
-                let encoded = requests.iter().flat_map(|request| request.encode(order));
-                bytes(&encoded.collect::<Vec<_>>());
-            }
-            Op::Cut {
-                request,
-                bytes: count,
-                then,
-            } => {
-                let encoded = request.encode(order);
-                bytes(&encoded[..(*count).min(encoded.len())]);
-                match then {
-                    Then::EndOfStream => self.client.queue(Write::End),
-                    Then::Reset => self.client.queue(Write::Reset),
-                    Then::Silence => {}
-                }
-            }
-            Op::Garbage { bytes: garbage } => bytes(&garbage.0),
-            _ => self.client.queue(Write::End),
+        for write in writes(op, self.program.config.byte_order.into()) {
+            self.client.queue(write);
         }
     }
 

@@ -1,0 +1,77 @@
+//! Which request a function was called for: ids are used again, and what was
+//! refused has none, though its answer may not have been read yet.
+
+use super::facts::{Facts, Moment};
+use super::received::Reply;
+use super::sent::Sent;
+use crate::history::{Ending, Observed, What};
+
+impl Facts<'_> {
+    /// The request of a run function that starts at `moment`.
+    pub(super) fn request_of_run(&self, moment: Moment, id: u32, code: u8) -> Option<usize> {
+        // Of requests with one id the earlier ones are over, though their answers
+        // may not have been read yet.
+        let finished = self.finished_before(moment, id);
+        let of_id = |index: usize| {
+            let before = self.requests[..index].iter();
+            before.filter(|r| r.id == id && self.is_task(r)).count()
+        };
+        let may_run = |index: &usize| {
+            let request = &self.requests[*index];
+            request.run.is_none()
+                && self.may_be_live(request, (id, code), moment)
+                && of_id(*index) >= finished
+        };
+        let candidates = || (0..self.requests.len()).filter(may_run);
+        // Whose task function was called was not refused.
+        candidates()
+            .find(|index| self.requests[*index].function.is_some())
+            .or_else(|| candidates().find(|index| !self.was_refused(*index)))
+            .or_else(|| candidates().next())
+    }
+
+    /// The request of a task function that starts at `moment`.
+    pub(super) fn request_of_function(&self, moment: Moment, id: u32, code: u8) -> Option<usize> {
+        let may_read = |index: &usize| {
+            let request = &self.requests[*index];
+            request.function.is_none() && self.may_be_live(request, (id, code), moment)
+        };
+        let candidates = || (0..self.requests.len()).filter(may_read);
+        // T1: they are called in the order of the requests.
+        let before = self.functions.iter().rev().find_map(|f| f.request);
+        let is_next = |index: &usize| before.is_none_or(|before| *index > before);
+        candidates()
+            .filter(is_next)
+            .find(|index| !self.was_refused(*index))
+            .or_else(|| candidates().find(is_next))
+            .or_else(|| candidates().next())
+    }
+
+    fn may_be_live(&self, request: &Sent, named: (u32, u8), moment: Moment) -> bool {
+        let answer = request.answer.map(|answer| &self.responses[answer]);
+        let over = answer.is_some_and(|answer| answer.last < moment);
+        (request.id, request.code) == named && request.header < moment && !over
+    }
+
+    /// L6, L16, as far as the client was told.
+    fn was_refused(&self, index: usize) -> bool {
+        let answer = self.requests[index].answer;
+        let reply = answer.map(|answer| &self.responses[answer].reply);
+        matches!(reply, Some(Reply::Error { code: 252, .. }))
+    }
+
+    fn is_task(&self, request: &Sent) -> bool {
+        self.config.task(request.code).is_some()
+    }
+
+    /// How many tasks with this id the observer saw finish. One that the end of
+    /// the connection interrupts may start all the same, in its grace (T10).
+    fn finished_before(&self, moment: Moment, id: u32) -> usize {
+        let is_it = |what: &What| {
+            matches!(what, What::Observed(Observed::Finished { id: of, ending })
+                if *of == id && *ending != Ending::Interrupted)
+        };
+        let events = self.history.events[..moment].iter();
+        events.filter(|event| is_it(&event.what)).count()
+    }
+}

@@ -1,0 +1,93 @@
+//! What goes wrong in a plan besides what its links do, by chance.
+
+use super::requests::after_ms;
+use super::{ClientPlan, Profile, TimedFault, Trouble, Writer};
+use crate::{Crash, Door, Fault, Rng};
+
+pub(super) fn faults(
+    clients: &[ClientPlan],
+    servers: u32,
+    profile: Profile,
+    last: u64,
+    rng: &mut Rng,
+) -> Vec<TimedFault> {
+    let most = match profile {
+        Profile::Calm => 0,
+        Profile::Storm => 8,
+        _ if rng.chance(600) => 0,
+        _ => 3,
+    };
+    let kinds: Vec<u64> = (0..rng.between(1, 3)).map(|_| rng.below(8)).collect();
+    let mut faults = Vec::new();
+    for id in 0..rng.between(0, most) as u32 {
+        let kind = if profile == Profile::Drain {
+            1
+        } else {
+            *rng.pick(&kinds)
+        };
+        let client = rng.pick(clients);
+        let server = rng.below(u64::from(servers)) as u32;
+        faults.push(TimedFault {
+            id,
+            at_ms: rng.between(0, last.max(100)),
+            trouble: trouble(rng, kind, &client.name, server),
+        });
+    }
+    faults.sort_by_key(|fault| fault.at_ms);
+    faults
+}
+
+fn trouble(rng: &mut Rng, kind: u64, client: &str, server: u32) -> Trouble {
+    let client = client.to_owned();
+    let for_ms = rng.size(3000);
+    match kind {
+        0 => Trouble::Crash {
+            server,
+            how: *rng.pick(&[Crash::Process, Crash::Power]),
+            for_ms,
+        },
+        1 => Trouble::Restart {
+            server,
+            within_ms: after_ms(rng).min(3000),
+            for_ms: for_ms / 4,
+        },
+        2 | 3 => Trouble::Cut {
+            client,
+            server,
+            writer: *rng.pick(&[None, Some(Writer::Client), Some(Writer::Server)]),
+            for_ms,
+        },
+        4 => Trouble::Door {
+            server,
+            door: *rng.pick(&[Door::Refusing, Door::Hanging]),
+            for_ms,
+        },
+        5 => Trouble::FailAccepts {
+            server,
+            count: rng.between(1, 3) as u32,
+        },
+        _ => Trouble::Strike {
+            client,
+            server,
+            writer: *rng.pick(&[Writer::Client, Writer::Server]),
+            fault: fault(rng),
+        },
+    }
+}
+
+fn fault(rng: &mut Rng) -> Fault {
+    match rng.below(10) {
+        0..3 => Fault::Reset,
+        3 => Fault::HalfClose,
+        4 => Fault::Truncate,
+        5 => Fault::SilentDeath,
+        6 => Fault::Stall {
+            ms: rng.between(1, 3000) as u32,
+        },
+        7 => Fault::SlowReader {
+            bytes_per_second: rng.between(100, 20_000) as u32,
+        },
+        8 => *rng.pick(&[Fault::FlushFails, Fault::ShutdownFails]),
+        _ => Fault::SpuriousWake,
+    }
+}
