@@ -156,7 +156,7 @@ fn op(op: &Op) -> String {
         Op::Garbage { bytes } => format!("sends {} bytes of garbage", bytes.0.len()),
         Op::HalfClose => "ends its stream and goes on reading".to_owned(),
         Op::Leave => "goes away".to_owned(),
-        Op::Reset | Op::TransportError => "resets the connection".to_owned(),
+        Op::Reset | Op::TransportError { .. } => "resets the connection".to_owned(),
         Op::StopReading => "stops reading".to_owned(),
         Op::ReadSlowly { bytes, every_ms } => format!("reads {bytes} bytes each {every_ms} ms"),
         Op::ReadAll => "reads all".to_owned(),
