@@ -4,9 +4,7 @@
 use super::received::{self, Received, Reply, Tail};
 use super::sent::{self, Partial, Sent, Stream};
 use crate::config::Config;
-use crate::history::{
-    BodyEnd, Call, Direction, Ending, FunctionEnd, History, Observed, Returned, RunEnd, What,
-};
+use crate::history::{BodyEnd, Call, Direction, FunctionEnd, History, Returned, RunEnd, What};
 use crate::report::Report;
 
 /// An event, by its index: an earlier one happened before.
@@ -295,8 +293,8 @@ impl<'h> Facts<'h> {
     /// the connection interrupts may start all the same, in its grace (T10).
     fn finished_before(&self, moment: Moment, id: u32) -> usize {
         let is_it = |what: &What| {
-            matches!(what, What::Observed(Observed::Finished { id: of, ending })
-                if *of == id && *ending != Ending::Interrupted)
+            matches!(what, What::Observed(crate::Observed::Finished { id: of, ending })
+                if *of == id && *ending != crate::Ending::Interrupted)
         };
         let events = self.history.events[..moment].iter();
         events.filter(|event| is_it(&event.what)).count()
