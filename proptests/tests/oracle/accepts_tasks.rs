@@ -2,7 +2,7 @@
 
 use oracle::{
     Ask, BodyEnd, Call, CancelCause, Ending, FunctionEnd, Neighbours, Observed, Order, Reason,
-    RunEnd, State,
+    RunEnd, Runs, State,
 };
 
 use crate::{accepted, h};
@@ -21,6 +21,13 @@ accepted! {
         .calls(Call::Cancel { id: 0 }).sends_bytes(&[1, 2, 3, 4, 5, 6, 7, 8, 0])
         .observed(Observed::Finished { id: 0, ending: Ending::Error(255) }).sends(0, Ask::Scripted { code: 20, bytes: 0 })
         .starts(0, 0, 20).ends(0, RunEnd::Panicked).flows().error(0, 255).error(0, 254);
+    a_task_that_fails_with_the_code_of_cancelled_when_it_is: h().sends(1, SCRIPTED).starts(1, 1, 20)
+        .calls(Call::Cancel { id: 1 }).ends(1, RunEnd::Coded { code: 255 }).error(1, 255);
+    a_spawned_function_that_starts_when_its_connection_is_closed:
+        h().config(|c| c.tasks.iter_mut().filter(|task| task.code == 21).for_each(|task| task.runs = Runs::Spawn))
+            .sends(1, COOPERATE).observed(Observed::Started { id: 1, code: 21 }).calls(Call::Close)
+            .observed(Observed::Finished { id: 1, ending: Ending::Interrupted }).closed(Reason::Aborted)
+            .starts(1, 1, 21).at(300).ends(1, RunEnd::Dropped).until(900);
     nothing_at_all: h();
     answers_in_any_order: h().sends(1, SLEEP).sends(2, Ask::Echo(0)).ok(2, b"").at(100).ok(1, &[0]);
     an_id_used_again_at_once: h().sends(1, Ask::Echo(0)).ok(1, b"").sends(1, Ask::Fail(3)).error(1, 3);
