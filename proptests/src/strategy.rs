@@ -75,7 +75,8 @@ pub fn any_scenarios(steps: usize) -> impl Strategy<Value = Scenario> {
 /// When a connection comes, and its steps, each with the pause before it.
 type Connection = (u64, Vec<(u64, Op)>);
 
-/// What happens to a first connection, and to so many others.
+/// What happens to a first connection, and to so many others. Every second of
+/// them begins as the first one does, so that ids meet.
 fn connections(
     kinds: Vec<&'static str>,
     asks: Vec<AskStrategy>,
@@ -86,9 +87,26 @@ fn connections(
     let step = (pauses(), op).boxed();
     let first = vec(step.clone(), 1..=steps).prop_map(|steps| (0, steps));
     let comes = prop_oneof![4 => Just(0), 1 => 1..50u64, 1 => 50..700u64];
-    let other = (comes, vec(step, 1..=steps.div_ceil(2))).boxed();
+    let begins = select(vec![Begins::AsTheFirst, Begins::ByItself]);
+    let other = (begins, comes, vec(step, 1..=steps.div_ceil(2))).boxed();
     let others = others.prop_flat_map(move |others| vec(other.clone(), others));
-    (first, others).prop_map(|(first, others)| [vec![first], others].concat())
+    (first, others).prop_map(|(first, others)| {
+        let other = |(begins, at_ms, mut steps): (Begins, u64, Vec<_>)| {
+            if begins == Begins::AsTheFirst {
+                steps.splice(..0, first.1.first().cloned());
+            }
+            (at_ms, steps)
+        };
+        let others: Vec<Connection> = others.into_iter().map(other).collect();
+        [vec![first], others].concat()
+    })
+}
+
+/// How another connection begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Begins {
+    AsTheFirst,
+    ByItself,
 }
 
 fn scenario(config: Config, connections: Vec<Connection>) -> Scenario {

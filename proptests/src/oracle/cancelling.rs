@@ -4,7 +4,8 @@ use super::answers::certain_cancel;
 use super::facts::{Facts, Moment, Run, ms};
 use super::rule::{Found, Rule};
 use crate::history::{Observed, RunEnd};
-use crate::tasks::{Runs, TaskSpec};
+use crate::report::Reason;
+use crate::tasks::{OnCancel, Runs, TaskSpec};
 
 /// Judges when functions end after a cancel, and why others were dropped.
 pub(crate) fn check(facts: &Facts<'_>, found: &mut Found<'_>) {
@@ -13,6 +14,7 @@ pub(crate) fn check(facts: &Facts<'_>, found: &mut Found<'_>) {
             check_ends(facts, number, task, found);
             check_receiving(facts, number, found);
             check_dropped(facts, number, task, found);
+            check_grace(facts, number, task, found);
         }
     }
     check_stuck(facts, found);
@@ -111,6 +113,47 @@ fn check_dropped(facts: &Facts<'_>, number: usize, task: &TaskSpec, found: &mut 
     if !cancelled && !limited && !over && !unseen && !facts.cannot_answer(time + allowance) {
         let what = format!("the run function of {} was dropped", run.id);
         let allowed = "an end by itself, for nothing had cancelled it";
+        found.broken(Rule::T10, what, allowed, [run.started, dropped]);
+    }
+}
+
+/// T10: a cooperating function has its grace, beyond its connection's end, too.
+fn check_grace(facts: &Facts<'_>, number: usize, task: &TaskSpec, found: &mut Found<'_>) {
+    let request = &facts.requests[number];
+    let (Some(run), OnCancel::Cooperate { grace_ms }) = (facts.run_of(request), task.on_cancel)
+    else {
+        return;
+    };
+    let Some((dropped, RunEnd::Dropped)) = run.ended else {
+        return;
+    };
+    // Other ends have causes that cannot be seen when they happen.
+    let seen = [
+        Reason::Aborted,
+        Reason::GracefulDisconnect,
+        Reason::Transport,
+    ];
+    if !facts
+        .report
+        .is_some_and(|report| seen.contains(&report.reason))
+    {
+        return;
+    }
+    let cancels = facts.cancels_of(number, dropped);
+    let limit = task
+        .run_limit_ms
+        .map(|limit| facts.us(request.end).saturating_add(ms(limit)));
+    let broken = [facts.client_reset, facts.client_ended];
+    let told = cancels
+        .map(|cancel| facts.us(cancel.called))
+        .chain(limit)
+        .chain(facts.deadline_us())
+        .chain(broken.into_iter().flatten().map(|moment| facts.us(moment)))
+        .min();
+    let due = told.map_or(u64::MAX, |told| told.saturating_add(ms(grace_ms)));
+    if facts.us(dropped) + ms(facts.config.tolerance.early_ms) < due && facts.stalls.is_empty() {
+        let what = format!("the run function of {} was dropped in its grace", run.id);
+        let allowed = format!("an end by itself for {grace_ms} ms after it was told");
         found.broken(Rule::T10, what, allowed, [run.started, dropped]);
     }
 }

@@ -3,7 +3,7 @@
 use super::facts::{Facts, Function, Moment, Run};
 use super::received::Reply;
 use super::rule::{Found, Rule};
-use crate::history::{FunctionEnd, Observed, View};
+use crate::history::{Call, FunctionEnd, Observed, View};
 
 /// Judges the order of functions and what each response belongs to.
 pub(crate) fn check(facts: &Facts<'_>, found: &mut Found<'_>) {
@@ -255,6 +255,11 @@ fn twice(facts: &Facts<'_>, id: u32, moment: Moment) -> bool {
 /// between `from` and `to` (T11).
 pub(crate) fn listable(facts: &Facts<'_>, from: Moment, to: Moment) -> (Vec<u32>, Vec<u32>) {
     let (mut may, mut must) = (Vec::new(), Vec::new());
+    // PROTOCOL D5: with the call's return all is over.
+    let is_closed = facts.calls.iter().any(|call| {
+        let returned = call.returned.as_ref().map(|(moment, _)| *moment);
+        call.what == Call::Close && returned.is_some_and(|returned| returned < to)
+    });
     for request in facts.requests.iter().filter(|r| facts.task(r).is_some()) {
         let gone = facts
             .answer(request)
@@ -265,7 +270,7 @@ pub(crate) fn listable(facts: &Facts<'_>, from: Moment, to: Moment) -> (Vec<u32>
         let runs = |run: &Run| run.started < from && run.ended.is_none_or(|(ended, _)| ended > to);
         let is_live = facts.run_of(request).is_some_and(runs);
         let stuck = facts.stuck(request.id).is_some();
-        let over = facts.over().is_some_and(|over| over < to);
+        let over = is_closed || facts.over().is_some_and(|over| over < to);
         let cancelled = facts
             .answer(request)
             .is_some_and(|answer| answer.first < to);

@@ -20,6 +20,37 @@ pub(crate) fn check(facts: &Facts<'_>, found: &mut Found<'_>) {
     }
 }
 
+/// L12: when no client holds anything up any more, reading goes on by itself.
+pub(crate) fn check_after_stalls(facts: &Facts<'_>, found: &mut Found<'_>) {
+    let ends = facts.stalls.iter().map(|(_, _, end)| *end);
+    let Some(flows) = ends.max_by_key(|end| end.unwrap_or(Moment::MAX)).flatten() else {
+        return;
+    };
+    let late = ms(facts.config.tolerance.late_ms + facts.config.tolerance.network_ms);
+    let until = facts.us(flows) + late;
+    let over = facts
+        .stopped_reading()
+        .is_some_and(|over| facts.us(over) <= until);
+    let watched = facts.history.end_us > until;
+    if over || !watched || facts.cannot_answer(until) || facts.is_full_of_tasks() {
+        return;
+    }
+    for request in facts.requests.iter().filter(|request| request.end < flows) {
+        let run = facts.run_of(request).map(|run| run.started);
+        let answer = facts.answer(request).map(|answer| answer.last);
+        let looked_at = run.into_iter().chain(answer).min();
+        if !request.is_cancel() && looked_at.is_none_or(|moment| facts.us(moment) > until) {
+            let what = format!(
+                "request {} was not looked at when all flowed again",
+                request.id
+            );
+            let allowed = format!("a start or an answer by {} ms", until / 1000);
+            let shown = [request.end, flows].into_iter().chain(looked_at);
+            return found.broken(Rule::L7, what, allowed, shown);
+        }
+    }
+}
+
 fn check_answer(
     facts: &Facts<'_>,
     request: &Sent,

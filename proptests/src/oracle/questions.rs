@@ -133,20 +133,27 @@ impl<'h> Facts<'h> {
     /// was sent has been looked at after the network's and the server's delays.
     pub(crate) fn never_pauses(&self) -> bool {
         let limits = &self.config.limits;
+        let unsent = limits.unsent_bytes.min(limits.server_unsent_bytes);
+        self.stalls.is_empty()
+            && self.received_bytes < unsent as u64
+            && unsent >= 1000
+            && !self.is_full_of_tasks()
+    }
+
+    /// Whether tasks may have paused reading: by their places, by their messages,
+    /// or with their task functions or bodies (L5, L16, T2, N8).
+    pub(crate) fn is_full_of_tasks(&self) -> bool {
+        let limits = &self.config.limits;
         let tasks = self.requests.iter().filter(|r| self.task(r).is_some());
         let held: usize = self.requests.iter().map(|r| r.message.len()).sum();
-        let unsent = limits.unsent_bytes.min(limits.server_unsent_bytes);
         let own_function = |r: &Sent| {
             let spec = self.task(r);
             spec.is_some_and(|s| s.does == Does::Scripted) && r.function.is_some()
         };
-        self.stalls.is_empty()
-            && tasks.count() < limits.in_flight
-            && held < limits.held_bytes.min(limits.server_held_bytes)
-            && self.received_bytes < unsent as u64
-            && unsent >= 1000
-            && !self.requests.iter().any(own_function)
-            && !self.stalls_a_body()
+        tasks.count() >= limits.in_flight
+            || held >= limits.held_bytes.min(limits.server_held_bytes)
+            || self.requests.iter().any(own_function)
+            || self.stalls_a_body()
     }
 
     /// Whether a body stood still, and with it the wire (N8).

@@ -50,6 +50,7 @@ pub enum Rule {
     L4,
     L5,
     L6,
+    L7,
     L8,
     L9,
     L11,

@@ -168,6 +168,7 @@ impl Theme {
                 "server_disconnect",
                 "shutdown",
                 "stop_reading",
+                "stop_reading",
                 "read_all",
             ],
         }
@@ -247,6 +248,7 @@ impl Theme {
                 scripted(&[20, 26, 26]),
                 scripted(&[26]),
                 echo(),
+                echo(),
                 sleep(),
                 alive(),
                 Just(Ask::Break).boxed(),
@@ -291,8 +293,8 @@ impl Theme {
                     1 if ms == 40 => limits.connections = 1 + features as usize % 2,
                     1 => limits.tasks = 1 + ms as usize / 100 % 3,
                     2 => {
-                        limits.server_unsent_bytes = ms as usize;
-                        config.transport_buffer_bytes = 64;
+                        limits.server_unsent_bytes = ms as usize / 10;
+                        config.transport_buffer_bytes = 7;
                     }
                     _ => limits.server_held_bytes = ms as usize / 10,
                 }

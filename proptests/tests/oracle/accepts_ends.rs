@@ -14,6 +14,10 @@ const AFTER_100: Call = Call::Disconnect { after_ms: 100 };
 const LONG: Call = Call::Disconnect { after_ms: 9000 };
 
 accepted! {
+    a_close_that_overtakes_the_end_of_the_context: h().calls(Call::EndContext).calls(Call::Close).server_ends()
+        .closed(Reason::Aborted);
+    a_list_behind_a_close: h().sends(1, Ask::Scripted { code: 20, bytes: 0 }).starts(1, 1, 20).calls(Call::Close).lists(&[])
+        .closed(Reason::Aborted).ends(1, RunEnd::Dropped).server_ends();
     a_disconnect_with_nothing_to_do: h().calls(LONG).server_ends().client_ends().closed(GRACEFUL);
     a_disconnect_that_drains: h().sends(1, SCRIPTED).starts(1, 1, 20).calls(LONG)
         .at(800).ends(1, RunEnd::Whole { bytes: 2 }).ok(1, &[0, 1]).server_ends().client_ends().closed(GRACEFUL);

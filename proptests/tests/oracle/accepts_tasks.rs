@@ -2,7 +2,7 @@
 
 use oracle::{
     Ask, BodyEnd, Call, CancelCause, Ending, FunctionEnd, Neighbours, Observed, Order, Reason,
-    RunEnd, State,
+    RunEnd, Runs, State,
 };
 
 use crate::{accepted, h};
@@ -33,6 +33,13 @@ accepted! {
         .ends(1, RunEnd::Streamed { bytes: 70_000, then: BodyEnd::Stalls }).sends(4, SCRIPTED).starts(2, 4, 20)
         .at(8).calls(Call::Cancel { id: 4 }).ends(2, RunEnd::Dropped).at(1813)
         .event(oracle::What::BodyEnded { run: 1, how: BodyEnd::Whole }).ok(1, &oracle::pattern(70_000)).error(4, 255);
+    a_task_that_fails_with_the_code_of_cancelled_when_it_is: h().sends(1, SCRIPTED).starts(1, 1, 20)
+        .calls(Call::Cancel { id: 1 }).ends(1, RunEnd::Coded { code: 255 }).error(1, 255);
+    a_spawned_function_that_starts_when_its_connection_is_closed:
+        h().config(|c| c.tasks.iter_mut().filter(|task| task.code == 21).for_each(|task| task.runs = Runs::Spawn))
+            .sends(1, COOPERATE).observed(Observed::Started { id: 1, code: 21 }).calls(Call::Close)
+            .observed(Observed::Finished { id: 1, ending: Ending::Interrupted }).closed(Reason::Aborted)
+            .starts(1, 1, 21).at(300).ends(1, RunEnd::Dropped).until(900);
     nothing_at_all: h();
     answers_in_any_order: h().sends(1, SLEEP).sends(2, Ask::Echo(0)).ok(2, b"").at(100).ok(1, &[0]);
     an_id_used_again_at_once: h().sends(1, Ask::Echo(0)).ok(1, b"").sends(1, Ask::Fail(3)).error(1, 3);

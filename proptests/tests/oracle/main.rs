@@ -9,6 +9,7 @@ mod rejects_reports;
 mod rejects_tasks;
 mod rejects_times;
 mod texts;
+mod together;
 
 use oracle::{Handmade, Oracle, Rule};
 

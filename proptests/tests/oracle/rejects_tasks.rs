@@ -1,6 +1,6 @@
 //! Rejected: responses, functions and ids (T, N, section 11).
 
-use oracle::{Ask, BodyEnd, Call, Does, FunctionEnd, Hex, RunEnd, Runs, What};
+use oracle::{Ask, BodyEnd, Call, Does, FunctionEnd, Hex, Reason, RunEnd, Runs, What};
 
 use crate::{h, rejected};
 
@@ -100,6 +100,8 @@ rejected! {
         h().sends(1, SCRIPTED).starts(1, 1, 20).calls(Call::CancelAll).ends(1, RunEnd::Panicked).error(1, 254);
     a_grace_that_is_cut: T10,
         h().sends(1, COOPERATE).starts(1, 1, 21).calls(Call::Cancel { id: 1 }).at(10).error(1, 255);
+    a_grace_that_a_close_cuts: T10,
+        h().sends(1, COOPERATE).starts(1, 1, 21).calls(Call::Close).closed(Reason::Aborted).at(10).ends(1, RunEnd::Dropped);
     a_result_after_the_grace: T10,
         h().sends(1, COOPERATE).starts(1, 1, 21).calls(Call::Cancel { id: 1 })
             .at(900).ends(1, RunEnd::Whole { bytes: 0 }).ok(1, b"");
