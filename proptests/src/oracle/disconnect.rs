@@ -2,6 +2,7 @@
 
 use super::closing;
 use super::facts::{Facts, Moment, ms};
+use super::places;
 use super::received::Tail;
 use super::rule::{Found, Rule};
 use crate::history::{Call, FunctionEnd, RunEnd};
@@ -280,7 +281,9 @@ fn check_errors(facts: &Facts<'_>, found: &mut Found<'_>) {
             let looked_at = facts.accepted_at_least() > number + 1 && request.answer.is_none();
             // When it failed is known of what was recorded.
             let recorded = request.run.is_some() || request.function.is_some();
-            (looked_at && !cancelled && !recorded).then_some((rule, request.end))
+            // A refusal (L6, L16) may not have been read yet.
+            let refused = places::may_be_full(facts, number);
+            (looked_at && !cancelled && !recorded && !refused).then_some((rule, request.end))
         });
     let causes: Vec<_> = by_run.chain(by_function).chain(by_kind).collect();
     for (rule, moment) in causes {

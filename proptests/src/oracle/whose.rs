@@ -5,6 +5,7 @@ use super::facts::{Facts, Moment};
 use super::received::Reply;
 use super::sent::Sent;
 use crate::history::{Ending, Observed, What};
+use crate::tasks::{Natural, natural};
 
 impl Facts<'_> {
     /// The request of a run function that starts at `moment`.
@@ -53,11 +54,15 @@ impl Facts<'_> {
         (request.id, request.code) == named && request.header < moment && !over
     }
 
-    /// L6, L16, as far as the client was told.
+    /// L6, L16, as far as the client was told. A task may fail with this code by itself.
     fn was_refused(&self, index: usize) -> bool {
-        let answer = self.requests[index].answer;
-        let reply = answer.map(|answer| &self.responses[answer].reply);
-        matches!(reply, Some(Reply::Error { code: 252, .. }))
+        let request = &self.requests[index];
+        let reply = request.answer.map(|answer| &self.responses[answer].reply);
+        let is_own = self.task(request).is_some_and(|task| {
+            let order = self.config.byte_order.into();
+            natural(task.does, &request.message, order).0 == Natural::Error(252)
+        });
+        matches!(reply, Some(Reply::Error { code: 252, .. })) && !is_own
     }
 
     fn is_task(&self, request: &Sent) -> bool {

@@ -40,6 +40,12 @@ accepted! {
             .sends(1, COOPERATE).observed(Observed::Started { id: 1, code: 21 }).calls(Call::Close)
             .observed(Observed::Finished { id: 1, ending: Ending::Interrupted }).closed(Reason::Aborted)
             .starts(1, 1, 21).at(300).ends(1, RunEnd::Dropped).until(900);
+    a_run_that_fails_with_the_code_of_a_refusal: h().sends(3, Ask::Fail(252)).sends(5, Ask::Fail(241)).sends(3, Ask::Fail(117))
+        .starts(1, 3, 3).ends(1, RunEnd::Coded { code: 252 }).observed(Observed::Finished { id: 3, ending: Ending::Error(252) })
+        .starts(2, 5, 3).ends(2, RunEnd::Coded { code: 241 }).starts(3, 3, 3).ends(3, RunEnd::Coded { code: 117 })
+        .error(3, 252).error(5, 241).error(3, 117);
+    a_refusal_that_was_not_read_is_no_failure_of_its_task: h().config(|c| c.neighbours = Neighbours::Some).stalls()
+        .sends(9, Ask::Reject(2)).at(71).sends(4, Ask::Panic).starts(1, 4, 5).ends(1, RunEnd::Panicked);
     nothing_at_all: h();
     answers_in_any_order: h().sends(1, SLEEP).sends(2, Ask::Echo(0)).ok(2, b"").at(100).ok(1, &[0]);
     an_id_used_again_at_once: h().sends(1, Ask::Echo(0)).ok(1, b"").sends(1, Ask::Fail(3)).error(1, 3);
