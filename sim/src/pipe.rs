@@ -29,6 +29,7 @@ pub(crate) struct Pipe {
     /// A slow reader takes nothing before this.
     read_not_before: Duration,
     flow: Flow,
+    writer: Writer,
     reader: Reader,
 }
 
@@ -64,6 +65,13 @@ enum Flow {
 pub(crate) enum Hold {
     Released,
     Held,
+}
+
+/// Whether it may still be written, whatever becomes of the bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Writer {
+    Open,
+    Closed,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -118,6 +126,7 @@ impl Pipe {
             hold: Hold::Released,
             read_not_before: Duration::ZERO,
             flow: Flow::Open,
+            writer: Writer::Open,
             reader: Reader::There,
         }
     }
@@ -145,7 +154,7 @@ impl Pipe {
     // The writer's side.
 
     pub(crate) fn write(&mut self, now: Duration, bytes: &[u8]) -> Written {
-        if matches!(self.flow, Flow::Finished { .. }) {
+        if self.writer == Writer::Closed {
             return Written::Closed;
         }
         let mut reset = None;
@@ -156,7 +165,7 @@ impl Pipe {
                 self.flow = Flow::Truncated { due: Duration::MAX };
             }
         }
-        if matches!(self.flow, Flow::Finished { .. }) {
+        if self.writer == Writer::Closed {
             return Written::Closed;
         }
         let taken = self.room_for(bytes.len());
@@ -230,6 +239,7 @@ impl Pipe {
         if ends {
             let due = self.last_due.max(now + self.latency());
             self.flow = Flow::Finished { due };
+            self.writer = Writer::Closed;
         }
         ends
     }

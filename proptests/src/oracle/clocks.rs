@@ -16,18 +16,21 @@ pub(crate) fn check(facts: &Facts<'_>, found: &mut Found<'_>) {
 }
 
 /// Until when the server may have held the connection to be open, in microseconds:
-/// the first sign of its end that was seen. A reset by the client is one once it
-/// has come to the server, and may be noticed late by one that pauses its reading.
+/// the first sign of its end that was seen.
 fn left_open_us(facts: &Facts<'_>) -> u64 {
     let goodbye = facts
         .responses
         .iter()
         .find(|r| matches!(r.reply, super::received::Reply::Goodbye(_)));
-    let signs = [
-        goodbye.map(|goodbye| goodbye.first),
-        facts.closed,
-        facts.server_ended,
-    ];
+    let goodbye = goodbye.map_or(u64::MAX, |goodbye| facts.us(goodbye.first));
+    goodbye.min(left_us(facts))
+}
+
+/// Until when it may have held the connection to be there, draining or not. A
+/// reset by the client is a sign once it has come to the server, and may be
+/// noticed late by one that pauses its reading.
+fn left_us(facts: &Facts<'_>) -> u64 {
+    let signs = [facts.closed, facts.server_ended];
     let signs = signs.into_iter().flatten().map(|moment| facts.us(moment));
     let network = ms(facts.config.tolerance.network_ms);
     let reset = facts.client_reset.filter(|_| facts.never_pauses());
@@ -235,7 +238,8 @@ fn held(facts: &Facts<'_>, direction: Direction) -> bool {
 /// L3 as a reason: the client took nothing, or little, for so long.
 pub(crate) fn may_write_out(facts: &Facts<'_>, closed: Moment) -> Result<(), Impossible> {
     let write = ms(facts.config.timeouts.write_ms);
-    let until = left_open_us(facts).min(facts.us(closed)) + ms(facts.config.tolerance.early_ms);
+    // L3 runs in Draining, too.
+    let until = left_us(facts).min(facts.us(closed)) + ms(facts.config.tolerance.early_ms);
     let stalls = facts
         .stalls
         .iter()

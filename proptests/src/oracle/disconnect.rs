@@ -5,7 +5,7 @@ use super::facts::{Facts, Moment, ms};
 use super::places;
 use super::received::Tail;
 use super::rule::{Found, Rule};
-use crate::history::{Call, FunctionEnd, RunEnd};
+use crate::history::{Call, FunctionEnd, Observed, RunEnd, View};
 use crate::report::{Reason, Report};
 use crate::tasks::Does;
 
@@ -236,7 +236,10 @@ fn check_linger(facts: &Facts<'_>, found: &mut Found<'_>) {
     let closes = facts.calls.iter().any(|call| call.what == Call::Close);
     // PROTOCOL L8: what is refused is closed at once.
     let at_once = matches!(report.reason, Reason::Transport | Reason::Refused);
-    let lingers = !closes && !report.deadline_reached && !at_once;
+    // D6: nor is one taken that comes when the server is shut down.
+    let taken = facts.history.views.observer == View::Partial
+        || facts.observed().any(|(_, what)| *what == Observed::Opened);
+    let lingers = !closes && !report.deadline_reached && !at_once && taken;
     if lingers && closed.saturating_add(early) < due {
         let what = format!("the connection was closed at {} ms", closed / 1000);
         let allowed = format!(

@@ -86,6 +86,10 @@ accepted! {
         .at(800).closed_with(Reason::TimeoutWaitingForTask, |r| r.stuck = vec![1]).at(900).ends(1, RunEnd::Whole { bytes: 0 });
     an_end_by_l1_of_a_server_that_nobody_hears: h().config(|c| c.timeouts.wait_ms = 500).at(200).event(What::ServerReset)
         .at(500).closed(Reason::TimeoutWaitingForTask);
+    an_end_by_l3_while_draining: h().negotiates(1).sends(1, SCRIPTED).starts(1, 1, 20).calls(LONG).goodbye(2).at(6).stalls()
+        .at(5006).ends(1, RunEnd::Dropped).closed(Reason::WriteTimeout);
+    a_connection_that_a_shutdown_did_not_take: h().config(|c| c.tolerance.network_ms = 2).calls(Call::Shutdown { after_ms: 60 })
+        .closed(GRACEFUL).at(2).server_ends().at(9).client_ends().complete();
     an_end_by_l2_while_a_reset_is_held_back: h().sends_part(1, Ask::Echo(9), 7).event(What::Stalled(Direction::ToServer))
         .client_ends().client_resets().at(5000).closed(Reason::ReadTimeout);
     an_end_by_l3_while_a_reset_is_held_back: h().sends(1, Ask::Produce(9)).stalls()

@@ -172,6 +172,14 @@ fn an_end_that_a_cut_or_a_stall_keeps_back_has_not_come() {
 }
 
 #[test]
+fn what_was_ended_stays_so_when_the_network_dies() {
+    let mut pipe = pipe(LinkFaults::default());
+    pipe.strike(Fault::HalfClose, ms(0));
+    pipe.strike(Fault::SilentDeath, ms(1));
+    assert_eq!(pipe.write(ms(2), b"a"), Written::Closed);
+}
+
+#[test]
 fn a_reset_loses_what_has_not_arrived_and_no_more() {
     let mut pipe = pipe(LinkFaults {
         latency_ms: 10,
