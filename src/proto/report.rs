@@ -339,4 +339,30 @@ mod tests {
             assert_eq!(reason.is_expected(), is_expected, "{reason}");
         }
     }
+
+    /// D9: each accepted request is in exactly one of the other counts.
+    #[test]
+    fn counts_that_do_not_add_up_are_told_from_those_that_do() {
+        let sums = RequestCounts {
+            accepted: 10,
+            ok: 1,
+            errors: 2,
+            cancelled: 3,
+            interrupted: 3,
+            cancels: 1,
+        };
+        assert!(sums.add_up());
+        for count in 0..6 {
+            let mut wrong = sums;
+            *[
+                &mut wrong.accepted,
+                &mut wrong.ok,
+                &mut wrong.errors,
+                &mut wrong.cancelled,
+                &mut wrong.interrupted,
+                &mut wrong.cancels,
+            ][count] += 1;
+            assert!(!wrong.add_up(), "{wrong:?}");
+        }
+    }
 }
