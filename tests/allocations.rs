@@ -1,24 +1,20 @@
 //! What a burst leaves behind: a connection that is idle again holds next to
 //! nothing, whatever it held before.
 
+mod bare_connection;
+
 use std::time::{Duration, Instant};
 
 use allocation_counter::measure;
 use asyncserver::proto::{
-    Admission, CallSettings, Calls, ClientTimeouts, Connection, Delivery, ErrorAnswers, Found,
-    FunctionKind, Input, Ledger, Limits, Negotiation, NewCall, OnCancel, OnHalfClose, Outcome,
-    Policy, RequestMessage, ResponseMode, Settings, TaskFinished, Timeouts,
+    CallSettings, Calls, ClientTimeouts, Connection, Input, Ledger, Negotiation, NewCall, Outcome,
+    RequestMessage, ResponseMode, TaskFinished,
 };
 use asyncserver::wire::{
     ByteOrder, Response, TaskCode, TaskId, encode_message, encode_request_header,
 };
+use bare_connection::{Anything, POLICY, connection};
 use bytes::{Buf, Bytes, BytesMut};
-
-const POLICY: Policy = Policy {
-    on_cancel: OnCancel::Drop,
-    kind: FunctionKind::Async,
-    run_limit: None,
-};
 
 /// What `made` still holds on the heap, in bytes.
 fn held<T>(make: impl FnOnce() -> T) -> i64 {
@@ -44,39 +40,10 @@ fn a_ledger_gives_back_what_a_burst_of_tasks_took() {
     assert!(many <= 2 * few, "{many} bytes after 10,000, {few} after 64");
 }
 
-/// Takes any task; its message is handed over whole.
-struct Anything;
-
-impl Admission<()> for Anything {
-    fn find(&mut self, _: TaskCode) -> Option<Found<()>> {
-        Some(Found {
-            task: (),
-            policy: POLICY,
-            message_limit_bytes: 1 << 20,
-            delivery: Delivery::Whole,
-        })
-    }
-
-    fn take_places(&mut self, (): &mut ()) -> Result<(), &'static str> {
-        Ok(())
-    }
-
-    fn largest_message(&self) -> usize {
-        1 << 20
-    }
-}
-
 /// A connection on which so many tasks were live at once, and their responses
 /// waited together; all is answered and taken.
 fn after_burst(tasks: u32, now: Instant) -> Connection<()> {
-    let settings = Settings {
-        order: ByteOrder::Big,
-        limits: Limits::default(),
-        timeouts: Timeouts::default(),
-        on_half_close: OnHalfClose::default(),
-        error_answers: ErrorAnswers::default(),
-    };
-    let mut connection = Connection::new(settings, now);
+    let mut connection = connection(now);
     let mut requests = BytesMut::new();
     for id in 0..tasks {
         encode_request_header(TaskCode(1), TaskId(id), ByteOrder::Big, &mut requests);

@@ -1,105 +1,12 @@
-//! What no sequence of messages shows, or only four billion of them.
+//! What takes four billion requests to reach.
 
 use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
 
 use super::*;
-use crate::proto::{FunctionKind, Limits, OnCancel, Policy};
-use crate::wire::{ByteOrder, Response, encode_message, encode_request_header};
-
-fn connection(now: Instant) -> Connection<()> {
-    let settings = Settings {
-        order: ByteOrder::Big,
-        limits: Limits::default(),
-        timeouts: Timeouts::default(),
-        on_half_close: OnHalfClose::default(),
-        error_answers: ErrorAnswers::default(),
-    };
-    Connection::new(settings, now)
-}
-
-/// Takes any task; its message is handed over whole.
-struct Anything;
-
-impl Admission<()> for Anything {
-    fn find(&mut self, _: TaskCode) -> Option<Found<()>> {
-        Some(Found {
-            task: (),
-            policy: Policy {
-                on_cancel: OnCancel::Drop,
-                kind: FunctionKind::Async,
-                run_limit: None,
-            },
-            message_limit_bytes: 1 << 20,
-            delivery: Delivery::Whole,
-        })
-    }
-
-    fn take_places(&mut self, (): &mut ()) -> Result<(), &'static str> {
-        Ok(())
-    }
-
-    fn largest_message(&self) -> usize {
-        1 << 20
-    }
-}
-
-/// Sends one request, `step` bytes at a time, and returns what came of it.
-fn request(connection: &mut Connection<()>, length: usize, step: usize, now: Instant) -> Input {
-    let mut bytes = BytesMut::new();
-    encode_request_header(TaskCode(1), TaskId(7), ByteOrder::Big, &mut bytes);
-    encode_message(&vec![b'x'; length], &mut bytes);
-    let (mut buffer, mut at) = (Vec::new(), 0);
-    for part in bytes.chunks(step) {
-        buffer.extend_from_slice(part);
-        connection.handle_read(part.len());
-        if let Some(input) = connection.handle_input(&buffer, &mut at, &mut Anything, now) {
-            return input;
-        }
-    }
-    panic!("the message has ended");
-}
-
-/// L16 counts payloads: their memory is at most a quarter more.
-#[test]
-fn a_message_collected_in_parts_keeps_little_spare_room() {
-    let now = Instant::now();
-    for length in [1, 3, 100, 255, 256, 1_100, 5_000, 70_000, 600_000] {
-        let input = request(&mut connection(now), length, 1_000.min(length), now);
-        let Input::Message { payload, .. } = input else {
-            panic!("{length} bytes in parts: {input:?}");
-        };
-        assert_eq!(payload.len(), length);
-        let room = payload.try_into_mut().expect("nobody shares it").capacity();
-        assert!(room <= length + length / 4, "{room} for {length} bytes");
-    }
-}
-
-/// Bytes of a body whose turn it is not would break another response.
-#[test]
-#[should_panic(expected = "begin_body comes first")]
-fn bytes_of_a_body_that_has_not_begun_are_a_bug_of_the_driver() {
-    let now = Instant::now();
-    let mut connection = connection(now);
-    let Input::Whole { key, .. } = request(&mut connection, 1, usize::MAX, now) else {
-        panic!("it came whole");
-    };
-    connection.finished(key, Outcome::Body, || now);
-    connection.body(key, BodyStep::Bytes(b"early"), now);
-}
-
-#[test]
-#[should_panic(expected = "begin_body comes first")]
-fn the_end_of_a_body_that_has_not_begun_is_a_bug_of_the_driver() {
-    let now = Instant::now();
-    let mut connection = connection(now);
-    let Input::Whole { key, .. } = request(&mut connection, 1, usize::MAX, now) else {
-        panic!("it came whole");
-    };
-    connection.finished(key, Outcome::Body, || now);
-    connection.body(key, BodyStep::End, now);
-}
+use crate::proto::Limits;
+use crate::wire::{ByteOrder, Response};
 
 /// PROTOCOL E4: the count is modulo 2³².
 #[test]
@@ -110,7 +17,14 @@ fn goodbye_counts_on_behind_four_billion_requests() {
         (1 << 32, 0),
         ((5 << 32) + 7, 7_u32),
     ] {
-        let mut connection = connection(now);
+        let settings = Settings {
+            order: ByteOrder::Big,
+            limits: Limits::default(),
+            timeouts: Timeouts::default(),
+            on_half_close: OnHalfClose::default(),
+            error_answers: ErrorAnswers::default(),
+        };
+        let mut connection = Connection::<()>::new(settings, now);
         connection.granted = Features::GOODBYE;
         connection.counts.accepted = accepted;
         connection.disconnect(Duration::from_secs(1), now);
