@@ -5,11 +5,12 @@ use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use asyncserver::server::{DrainReport, Server, ServerBuilder, Serving};
+use asyncserver::server::{DrainReport, Handshake, Server, ServerBuilder, Serving};
 use serde::{Deserialize, Serialize};
 
 use crate::clock::SimClock;
 use crate::executor::{Interleaving, SeededExecutor};
+use crate::link::LinkStream;
 use crate::net::{Network, SimConnector, SimListener};
 use crate::rng::Seed;
 use crate::time::Probe;
@@ -178,17 +179,20 @@ impl<F: Fn(ServerBuilder) -> Server + Send + Sync + 'static> BuildServer for F {
 #[derive(Clone)]
 pub struct ServerHost {
     host: Host,
-    build: Arc<dyn BuildServer>,
+    start: Arc<dyn Fn(&Host) -> Serving + Send + Sync>,
     serving: Arc<Mutex<Serving>>,
 }
 
 impl ServerHost {
-    pub(crate) fn start(host: Host, build: Arc<dyn BuildServer>) -> Self {
-        let serving = start(&host, &*build);
+    pub(crate) fn start<H>(host: Host, build: impl BuildServer, handshake: H) -> Self
+    where
+        H: Handshake<LinkStream> + Clone,
+    {
+        let start = move |host: &Host| start(host, &build, handshake.clone());
         Self {
+            serving: Arc::new(Mutex::new(start(&host))),
+            start: Arc::new(start),
             host,
-            build,
-            serving: Arc::new(Mutex::new(serving)),
         }
     }
 
@@ -213,7 +217,7 @@ impl ServerHost {
     /// must have been shut down, or have crashed.
     pub fn restart(&self) {
         self.host.power_on();
-        *self.locked() = start(&self.host, &*self.build);
+        *self.locked() = (self.start)(&self.host);
     }
 
     fn locked(&self) -> MutexGuard<'_, Serving> {
@@ -221,13 +225,17 @@ impl ServerHost {
     }
 }
 
-fn start(host: &Host, build: &dyn BuildServer) -> Serving {
+fn start(
+    host: &Host,
+    build: &impl BuildServer,
+    handshake: impl Handshake<LinkStream>,
+) -> Serving {
     let builder = Server::builder()
         .clock(host.clock().clone())
         .executor(host.executor().clone());
     let server = build(builder);
     *host.locked() = Some(server.clone());
-    server.serve(host.listen())
+    server.serve_with(host.listen(), handshake)
 }
 
 impl fmt::Debug for ServerHost {

@@ -13,9 +13,11 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use asyncserver::client::{Client, ClientBuilder};
+use asyncserver::server::{Handshake, NoHandshake};
 
 use crate::executor::Interleaving;
 use crate::host::{BuildServer, Host, ServerHost};
+use crate::link::LinkStream;
 use crate::net::Network;
 use crate::rng::Seed;
 use crate::time::Probe;
@@ -107,7 +109,15 @@ impl World {
     /// Starts a server as the host `name`. `build` is called again when it is
     /// restarted; what it is given has the host's clock and executor.
     pub fn server(&self, name: &str, build: impl BuildServer) -> ServerHost {
-        ServerHost::start(self.host(name), Arc::new(build))
+        self.server_with(name, build, NoHandshake)
+    }
+
+    /// As [`server`](Self::server), with a handshake before each connection's first request.
+    pub fn server_with<H>(&self, name: &str, build: impl BuildServer, handshake: H) -> ServerHost
+    where
+        H: Handshake<LinkStream> + Clone,
+    {
+        ServerHost::start(self.host(name), build, handshake)
     }
 
     /// A client on the host `name` of these servers, with the host's network,

@@ -218,6 +218,15 @@ impl World {
         self.0.recorder.history(self.now_us())
     }
 
+    /// Where each of its events stands among those of all worlds on its tape.
+    #[must_use]
+    pub fn ranks(&self) -> Vec<usize> {
+        let tape = lock(&self.0.tape);
+        let own = |(_, of): &(usize, &usize)| **of == self.0.number;
+        let own = tape.order.iter().enumerate().filter(own);
+        own.map(|(rank, _)| rank).collect()
+    }
+
     /// Whose the events of all worlds on its tape were, in their order.
     pub(crate) fn order(&self) -> Vec<usize> {
         lock(&self.0.tape).order.clone()

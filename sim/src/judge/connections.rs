@@ -16,7 +16,8 @@ pub(crate) struct Connections(Arc<Mutex<State>>);
 struct State {
     network: Network,
     config: Config,
-    clock: Arc<dyn Clock>,
+    /// All recordings are on its tape.
+    first: Recording,
     attempts: BTreeMap<(String, String), u64>,
     by_name: BTreeMap<String, Connection>,
     order: Vec<String>,
@@ -61,6 +62,10 @@ struct Connection {
 pub(crate) struct Seen {
     pub(crate) name: String,
     pub(crate) client: String,
+    pub(crate) server: String,
+    /// The start of the server that took it, by number.
+    pub(crate) generation: Option<u64>,
+    pub(crate) recording: Recording,
     pub(crate) judged: Judged,
     /// When the server took it, in microseconds of the run; the history's times count from there.
     pub(crate) opened_us: u64,
@@ -72,8 +77,8 @@ impl Connections {
     pub(crate) fn new(config: Config, clock: Arc<dyn Clock>, network: Network) -> Self {
         Self(Arc::new(Mutex::new(State {
             network,
+            first: Recording::new(config.clone(), clock),
             config,
-            clock,
             attempts: BTreeMap::new(),
             by_name: BTreeMap::new(),
             order: Vec::new(),
@@ -94,7 +99,7 @@ impl Connections {
         if !is_calm {
             config.tolerance.network_ms = on_the_way_ms(link);
         }
-        let recording = Recording::new(config, Arc::clone(&state.clock));
+        let recording = state.first.beside(config);
         if is_calm {
             recording.complete_all();
         } else {
@@ -308,6 +313,9 @@ impl Connection {
         Seen {
             name: name.to_owned(),
             client: self.client.clone(),
+            server: self.server.clone(),
+            generation: self.generation,
+            recording: self.recording.clone(),
             judged: opened.map_or(Judged::Not, |_| self.judged),
             opened_us: opened.unwrap_or(0),
             history,

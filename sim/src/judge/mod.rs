@@ -6,6 +6,7 @@ mod connections;
 mod servers;
 mod stage;
 mod tap;
+mod together;
 mod told;
 mod verdict;
 mod wire;
@@ -30,7 +31,8 @@ pub struct Played {
     pub verdict: Option<Verdict>,
     /// What was seen of each connection, in the order in which they began.
     pub connections: Vec<Recorded>,
-    /// Every interesting state that a connection reached, once for each.
+    /// Every interesting state that a connection reached, or several of a server
+    /// together, once for each.
     pub reached: Vec<Reached>,
     /// How much virtual time it took.
     pub elapsed: std::time::Duration,
@@ -84,6 +86,8 @@ pub fn play(plan: &Plan, trace: Trace) -> Played {
     if verdict.is_none() {
         let judged = seen.iter().filter(|c| c.judged != connections::Judged::Not);
         reached.extend(judged.flat_map(|c| oracle::reached(&c.history)));
+        let servers = together::servers(&seen);
+        reached.extend(servers.iter().flat_map(oracle::reached_together));
     }
     Played {
         verdict,

@@ -1,19 +1,22 @@
 //! The servers of a plan: the recorded tasks of the harness, and an observer
 //! that tells each connection's recording.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use asyncserver::runtime::Endpoints;
 use asyncserver::server::{
-    CancelCause, ClientHandle, ConnectionReport, ObservedTask, Observer, Server, TaskEnding,
+    CancelCause, ClientHandle, ConnectionOptions, ConnectionReport, Handshake, HandshakeError,
+    ObservedTask, Observer, Server, TaskEnding,
 };
 use asyncserver::wire::TaskCode;
 use harness::{FindWorld, RecordingObserver, WatchedExecutor, World as Recording};
 use oracle::{Config, Residue};
+use tokio_util::sync::CancellationToken;
 
 use super::connections::Connections;
-use crate::{ServerHost, World};
+use crate::{LinkStream, ServerHost, World};
 
 /// A server of a plan, through all its starts.
 #[derive(Clone)]
@@ -22,6 +25,7 @@ pub(crate) struct PlannedServer {
     pub(crate) host: ServerHost,
     /// Notes panics of the server's own futures.
     pub(crate) program: Recording,
+    pub(crate) contexts: Contexts,
     starts: Arc<Starts>,
     config: Config,
 }
@@ -51,7 +55,7 @@ impl PlannedServer {
         let of_client = connections.clone();
         let find: FindWorld = Arc::new(move |client| of_client.of(client.endpoints()));
         let (settings, built, told) = (config.clone(), Arc::clone(&starts), connections.clone());
-        let host = world.server(&name, move |builder| {
+        let build = move |builder| {
             let generation = built.count.fetch_add(1, Ordering::Relaxed) + 1;
             let builder = harness::register_for(builder, &settings.tasks, &find);
             let observer = Routing {
@@ -64,11 +68,14 @@ impl PlannedServer {
                 .build();
             built.locked().push((generation, server.clone()));
             server
-        });
+        };
+        let contexts = Contexts::default();
+        let host = world.server_with(&name, build, contexts.clone());
         Self {
             name,
             host,
             program,
+            contexts,
             starts,
             config: config.clone(),
         }
@@ -100,6 +107,39 @@ impl PlannedServer {
 impl Starts {
     fn locked(&self) -> std::sync::MutexGuard<'_, Vec<(u64, Server)>> {
         self.servers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The contexts that go with connections (D6), by their ends. A clone is the same.
+#[derive(Clone, Default)]
+pub(crate) struct Contexts(Arc<Mutex<BTreeMap<String, CancellationToken>>>);
+
+impl Contexts {
+    /// Ends that of the connection with these ends.
+    pub(crate) fn end(&self, endpoints: &Endpoints) {
+        if let Some(context) = self.locked().get(&endpoints.to_string()) {
+            context.cancel();
+        }
+    }
+
+    fn locked(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, CancellationToken>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Gives each connection a context, and exchanges nothing.
+impl Handshake<LinkStream> for Contexts {
+    type Transport = LinkStream;
+
+    async fn perform(
+        &self,
+        stream: LinkStream,
+        endpoints: &Endpoints,
+    ) -> Result<(LinkStream, ConnectionOptions), HandshakeError> {
+        let context = CancellationToken::new();
+        let options = ConnectionOptions::default().context(context.clone());
+        self.locked().insert(endpoints.to_string(), context);
+        Ok((stream, options))
     }
 }
 

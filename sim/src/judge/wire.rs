@@ -175,6 +175,9 @@ impl WireClient {
                 handle.disconnect(ms(after_ms));
             }),
             Op::Close => called(Call::Close, &ClientHandle::close),
+            Op::EndContext => called(Call::EndContext, &|handle| {
+                self.server.contexts.end(handle.endpoints());
+            }),
             _ => {}
         }
     }

@@ -1,8 +1,11 @@
 //! A plan: everything that happens in a run, as data. It is written as JSON,
 //! generated from a seed, and made smaller by taking things away.
 
+mod events;
 mod generate;
+mod patterns;
 mod requests;
+mod settings;
 mod troubles;
 
 use oracle::{Ask, Config, Op};

@@ -66,7 +66,7 @@ pub(super) fn after_ms(rng: &mut Rng) -> u64 {
 fn ask(rng: &mut Rng, kind: u64, wire: &Wire) -> Ask {
     match kind {
         0..4 => Ask::Scripted {
-            code: rng.between(20, 26) as u8,
+            code: rng.between(20, 27) as u8,
             bytes: rng.below(40) as usize,
         },
         4 => Ask::Echo(bytes(rng, wire)),
@@ -118,7 +118,7 @@ fn request(rng: &mut Rng, wire: &Wire) -> Request {
     }
 }
 
-fn body_end(rng: &mut Rng) -> BodyEnd {
+pub(super) fn body_end(rng: &mut Rng) -> BodyEnd {
     match rng.below(8) {
         0..4 => BodyEnd::Whole,
         4 => BodyEnd::Coded {
@@ -130,7 +130,7 @@ fn body_end(rng: &mut Rng) -> BodyEnd {
     }
 }
 
-fn run_end(rng: &mut Rng, wire: &Wire) -> RunEnd {
+pub(super) fn run_end(rng: &mut Rng, wire: &Wire) -> RunEnd {
     match rng.below(11) {
         0..4 => RunEnd::Whole {
             bytes: bytes(rng, wire),

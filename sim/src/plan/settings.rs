@@ -1,0 +1,81 @@
+//! A plan's settings, small limits often.
+
+use oracle::{
+    Config, Does, Limits, Neighbours, OnHalfClose, Runs, TaskSpec, Timeouts, scripted_tasks,
+};
+
+use super::Profile;
+use crate::{Rng, Seed};
+
+pub(super) fn config(seeds: Seed, profile: Profile, rng: &mut Rng) -> Config {
+    let small = match profile {
+        Profile::Calm => 100,
+        Profile::TinyLimits => 900,
+        _ => 300,
+    };
+    let mut config = Config {
+        on_half_close: *rng.pick(&[OnHalfClose::Leave, OnHalfClose::Drain]),
+        tasks: tasks(&mut seeds.child("tasks", 0).stream()),
+        // A client that connects again has tasks of its last connection beside it.
+        neighbours: Neighbours::Some,
+        ..Config::default()
+    };
+    config.limits = limits(small, rng);
+    config.timeouts = timeouts(small, rng);
+    config
+}
+
+/// All but `block`: its message may come out of garbage and ask for a month of a
+/// thread, which nothing can end. The scripted tasks have threads, too.
+/// Their futures run where the server likes, or all in one other place, or each
+/// code in another one.
+fn tasks(rng: &mut Rng) -> Vec<TaskSpec> {
+    let places = *rng.pick(&[
+        [Runs::Async; 3],
+        [Runs::Async; 3],
+        [Runs::Local; 3],
+        [Runs::Spawn; 3],
+        [Runs::Local, Runs::Spawn, Runs::Async],
+        [Runs::Spawn, Runs::Async, Runs::Local],
+    ]);
+    let mut tasks = scripted_tasks();
+    tasks.retain(|task| task.does != Does::Block);
+    for task in tasks.iter_mut().filter(|task| task.runs.is_future()) {
+        task.runs = places[usize::from(task.code) % places.len()];
+    }
+    tasks
+}
+
+fn limits(small: u16, rng: &mut Rng) -> Limits {
+    let mut limits = Limits::default();
+    let mut or = |place: &mut usize, choices: &[usize]| {
+        if rng.chance(small) {
+            *place = *rng.pick(choices);
+        }
+    };
+    or(&mut limits.message_bytes, &[0, 10, 300, 5000]);
+    or(&mut limits.in_flight, &[1, 2, 3]);
+    or(&mut limits.tasks, &[0, 1, 2, 3]);
+    or(&mut limits.unsent_bytes, &[1, 100, 5000]);
+    or(&mut limits.held_bytes, &[1, 30, 1000]);
+    or(&mut limits.server_held_bytes, &[0, 30, 1000]);
+    limits
+}
+
+fn timeouts(small: u16, rng: &mut Rng) -> Timeouts {
+    let mut timeouts = Timeouts::default();
+    for place in [
+        &mut timeouts.wait_ms,
+        &mut timeouts.read_ms,
+        &mut timeouts.write_ms,
+        &mut timeouts.grace_ms,
+        &mut timeouts.linger_ms,
+        &mut timeouts.body_ms,
+        &mut timeouts.processing_ms,
+    ] {
+        if rng.chance(small) {
+            *place = rng.between(50, 800);
+        }
+    }
+    timeouts
+}
