@@ -225,11 +225,7 @@ impl ServerHost {
     }
 }
 
-fn start(
-    host: &Host,
-    build: &impl BuildServer,
-    handshake: impl Handshake<LinkStream>,
-) -> Serving {
+fn start(host: &Host, build: &impl BuildServer, handshake: impl Handshake<LinkStream>) -> Serving {
     let builder = Server::builder()
         .clock(host.clock().clone())
         .executor(host.executor().clone());

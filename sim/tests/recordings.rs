@@ -1,7 +1,10 @@
 //! What a run records of its connections is what happened to them: plans whose
 //! recordings once told the oracle something else, and were rejected.
 
+use std::time::Duration;
+
 use asyncserver_sim::{Fault, Plan, Trace, Trouble, Writer, play};
+use oracle::Reached;
 use serde_json::{Value, json};
 
 /// A plan of one client, played with many seeds.
@@ -169,4 +172,77 @@ fn a_client_that_leaves_with_its_requests_unread_had_sent_them_whole() {
         .op(8, json!({"op": "leave"}));
     case.link = json!({"to_server": {"read_at_most_bytes": 3}});
     case.is_as_it_should();
+}
+
+/// Two wire clients of one server, each with its events.
+fn beside(events: [Vec<(u64, Value)>; 2], limits: &Value) -> Plan {
+    let mut all = Vec::new();
+    for (client, of_it) in events.into_iter().enumerate() {
+        for (number, (at_ms, op)) in of_it.into_iter().enumerate() {
+            let (id, client) = (client * 1000 + number, format!("wire-{client}"));
+            all.push(json!({"id": id, "at_ms": at_ms, "client": client, "do": {"wire": op}}));
+        }
+    }
+    all.sort_by_key(|event| event["at_ms"].as_u64());
+    let client = |name: &str| json!({"name": name, "kind": "wire", "server": 0});
+    let plan = json!({
+        "seed": 1,
+        "config": {"neighbours": "some", "limits": limits},
+        "servers": 1,
+        "clients": [client("wire-0"), client("wire-1")],
+        "events": all,
+        "phases": {"calm_at_ms": 100},
+    });
+    Plan::from_json(&plan.to_string()).unwrap()
+}
+
+#[test]
+fn what_two_connections_reach_together_is_counted() {
+    let sleep = || (0, send(3, json!({"sleep": {"ms": 90, "rest": 0}})));
+    let plan = beside(
+        [
+            vec![sleep(), (10, json!({"op": "cancel", "id": 3}))],
+            vec![sleep()],
+        ],
+        &json!({}),
+    );
+    let played = play(&plan, Trace::off());
+    assert_eq!(played.verdict, None);
+    for state in [Reached::SameIdBeside, Reached::CancelBeside] {
+        assert!(played.reached.contains(&state), "{state}");
+    }
+}
+
+#[test]
+fn a_task_that_others_leave_no_place_is_seen_beside_them() {
+    let sleep = |at_ms, id| (at_ms, send(id, json!({"sleep": {"ms": 50, "rest": 0}})));
+    let plan = beside(
+        [vec![sleep(0, 1), sleep(0, 2)], vec![sleep(20, 1)]],
+        &json!({"tasks": 2}),
+    );
+    let played = play(&plan, Trace::off());
+    assert_eq!(played.verdict, None);
+    assert!(played.reached.contains(&Reached::ServerFullTogether));
+}
+
+#[test]
+fn a_later_connection_is_taken_at_its_own_time() {
+    let case = Case::wire().event(40, json!("reconnect"));
+    let played = play(&case.plan(0), Trace::off());
+    let opened: Vec<_> = played.connections.iter().map(|c| c.opened_at).collect();
+    assert_eq!(opened, [0, 40].map(Duration::from_millis));
+}
+
+#[test]
+fn a_context_that_ends_is_a_graceful_disconnect() {
+    let mut case = Case::wire()
+        .op(0, send(1, json!({"sleep": {"ms": 30, "rest": 0}})))
+        .op(10, json!({"op": "end_context"}))
+        .op(20, send(2, json!({"echo": 1})));
+    case.calm_at_ms = 100;
+    case.is_as_it_should();
+    let played = play(&case.plan(0), Trace::off());
+    for state in [Reached::ContextEnded, Reached::Drained] {
+        assert!(played.reached.contains(&state), "{state}");
+    }
 }

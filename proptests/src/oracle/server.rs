@@ -54,11 +54,25 @@ impl ServerHistory {
             found.extend(of_it);
         }
         if found.is_empty() {
-            let together = Together::of(self);
-            together.check_running(&mut found);
-            together.check_unavailable(&mut found);
-            together.check_places_of_connections(&mut found);
+            found = self.found_shared();
         }
+        found
+    }
+
+    /// Judges what connections share that have each been accepted by themselves.
+    ///
+    /// # Errors
+    /// The first violation.
+    pub fn judge_shared(&self) -> Result<(), Violation> {
+        super::first(self.found_shared())
+    }
+
+    fn found_shared(&self) -> Vec<Violation> {
+        let mut found = Vec::new();
+        let together = Together::of(self);
+        together.check_running(&mut found);
+        together.check_unavailable(&mut found);
+        together.check_places_of_connections(&mut found);
         found
     }
 }

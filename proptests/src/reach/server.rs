@@ -174,6 +174,10 @@ impl One<'_, '_> {
                 *direction == Direction::ToClient && rank(*from) < at && until > at
             })
         };
+        let limits = &self.facts.config.limits;
+        if limits.server_unsent_bytes >= limits.unsent_bytes {
+            return;
+        }
         for (moment, what) in self.facts.observed() {
             let is_limit = matches!(what, Observed::LimitReached { rule } if rule == "L7");
             let at = self.rank(moment);

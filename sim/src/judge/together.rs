@@ -6,17 +6,19 @@ use oracle::ServerHistory;
 
 use super::connections::{Judged, Seen};
 
-/// What was seen of each start of each server.
+/// What was seen of each start of each server that had several connections. One
+/// with a connection that cannot be judged is not among them.
 pub(super) fn servers(seen: &[Seen]) -> Vec<ServerHistory> {
     let mut servers: BTreeMap<(&str, u64), Vec<&Seen>> = BTreeMap::new();
-    for connection in seen.iter().filter(|c| c.judged != Judged::Not) {
+    for connection in seen {
         if let Some(generation) = connection.generation {
             let key = (connection.server.as_str(), generation);
             servers.entry(key).or_default().push(connection);
         }
     }
+    let is_whole = |of: &Vec<&Seen>| of.iter().all(|c| c.judged != Judged::Not);
     let several = servers.into_values().filter(|of| of.len() > 1);
-    several.map(|of| history(&of)).collect()
+    several.filter(is_whole).map(|of| history(&of)).collect()
 }
 
 fn history(seen: &[&Seen]) -> ServerHistory {

@@ -7,6 +7,7 @@ use oracle::{Oracle, Reason, Report, What};
 
 use super::connections::{Judged, Seen};
 use super::stage::Witness;
+use super::together;
 use crate::{Failure, Plan, Run};
 
 /// What was wrong with a run.
@@ -94,6 +95,7 @@ pub(crate) fn judge(
 ) -> Option<Verdict> {
     panics(run, witness, seen)
         .or_else(|| rejected(seen))
+        .or_else(|| rejected_together(seen))
         .or_else(|| clients(plan, witness, seen))
         .or_else(|| left_over(run, witness))
 }
@@ -133,6 +135,17 @@ fn rejected(seen: &[Seen]) -> Option<Verdict> {
         let verdict = Verdict::new(VerdictKind::Rejected, &rule, violation.to_string());
         Some(verdict.of(&connection.name))
     })
+}
+
+fn rejected_together(seen: &[Seen]) -> Option<Verdict> {
+    let servers = together::servers(seen);
+    let violation = servers.iter().find_map(|of| of.judge_shared().err())?;
+    let rule = violation.rule.to_string();
+    Some(Verdict::new(
+        VerdictKind::Rejected,
+        &rule,
+        violation.to_string(),
+    ))
 }
 
 fn clients(plan: &Plan, witness: &Witness, seen: &[Seen]) -> Option<Verdict> {

@@ -16,6 +16,18 @@ pub(super) struct Wire {
     pub(super) most_bytes: usize,
 }
 
+#[cfg(test)]
+impl Wire {
+    /// One that asks for nothing by itself.
+    pub(super) const fn of(most_bytes: usize) -> Self {
+        Self {
+            asks: Vec::new(),
+            longest_pause_ms: 0,
+            most_bytes,
+        }
+    }
+}
+
 pub(super) fn id(rng: &mut Rng) -> u32 {
     match rng.below(20) {
         0 => rng.next_u64() as u32,

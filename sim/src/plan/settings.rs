@@ -21,6 +21,10 @@ pub(super) fn config(seeds: Seed, profile: Profile, rng: &mut Rng) -> Config {
         ..Config::default()
     };
     config.limits = limits(small, rng);
+    let of_connections = &mut seeds.child("limits", 0).stream();
+    if of_connections.chance(small / 4) {
+        config.limits.connections = *of_connections.pick(&[1, 2]);
+    }
     config.timeouts = timeouts(small, rng);
     config
 }
