@@ -16,6 +16,10 @@
 //! serde = { version = "1", features = ["derive"] }
 //! ```
 //!
+//! and what your task functions use: mostly `bytes = "1"` for messages, and `tokio`
+//! with the feature `time`. Nothing else: no flags for the compiler, no runtime of
+//! Tokio's in the test, no `#[tokio::test]`.
+//!
 //! An implementation of [`Simulated`](crate::Simulated), which has
 //!
 //! | | |
@@ -106,6 +110,10 @@
 //! - order from ordered maps, never from the iteration of a `HashMap`;
 //! - no threads of its own. `tokio::spawn` works, but its tasks are not interleaved by
 //!   the seed, and outlive a crash of their host; `tokio::select!` should be `biased`.
+//!
+//! Whether nothing gets in can be tested: run the check in two processes, and compare
+//! the [`trace_hash`](crate::Passed::trace_hash) of what they say.
+//! `sim/tests/check_processes.rs` does that.
 //!
 //! # Without a check
 //!

@@ -21,6 +21,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::Rng;
+use crate::rng::Fnv;
 
 pub use broken::{Broken, Passed};
 pub use case::{Case, CaseClient, CaseStep, Weather};
@@ -236,6 +237,10 @@ impl<S: Simulated> Check<S> {
         let played = self.play(case);
         passed.polls += played.polls;
         passed.virtual_time += played.elapsed;
+        let mut hash = Fnv::new();
+        hash.write(&passed.trace_hash.to_le_bytes());
+        hash.write(&played.trace_hash.to_le_bytes());
+        passed.trace_hash = hash.value();
         match &played.why {
             None => Ok(()),
             Some(why) => Err(Box::new(self.broken(case, why, passed.cases))),

@@ -214,7 +214,9 @@ fn check_read(facts: &Facts<'_>, found: &mut Found<'_>) {
         .find_map(|(moment, request)| request.map(|_| moment));
     for slack in slacks(facts, until) {
         let before = error.is_some_and(|moment| facts.us(moment) <= slack.out_us);
-        if slack.least_us < 0 && slack.out_us + late < until && !before {
+        // L13: bytes that come in the turn in which it runs out still count.
+        let is_out = slack.least_us + late.cast_signed() < 0;
+        if is_out && slack.out_us + late < until && !before {
             let what = format!(
                 "a request had not come at {} ms, and the connection goes on",
                 slack.out_us / 1000

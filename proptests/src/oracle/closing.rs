@@ -3,7 +3,7 @@
 use super::disconnect::ended_us;
 use super::facts::{Called, Facts, ms};
 use super::rule::{Found, Rule};
-use crate::history::{Call, RunEnd};
+use crate::history::{Call, Observed, RunEnd};
 
 /// Judges closes and shutdowns.
 pub(crate) fn check(facts: &Facts<'_>, found: &mut Found<'_>) {
@@ -32,11 +32,21 @@ fn check_close(facts: &Facts<'_>, found: &mut Found<'_>) {
             [close.called, started],
         );
     }
-    // A response whose function ended only after the close cannot be written.
+    // A response whose function ended only after the close cannot be written; a
+    // stuck one is answered before it ends (T13).
+    let stuck = |of: u32| {
+        let mut observed = facts.observed();
+        observed.any(|(moment, what)| {
+            moment < close.called && matches!(what, Observed::Stuck { id } if *id == of)
+        })
+    };
     let answered = facts.requests.iter().find_map(|request| {
         let (ended, how) = facts.run_of(request)?.ended?;
         let answer = facts.answer(request)?;
-        (how != RunEnd::Dropped && facts.us(ended) > time + late && answer.first > ended)
+        (how != RunEnd::Dropped
+            && !stuck(request.id)
+            && facts.us(ended) > time + late
+            && answer.first > ended)
             .then_some((ended, answer.first))
     });
     if let Some((ended, answer)) = answered {

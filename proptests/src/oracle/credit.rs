@@ -4,8 +4,8 @@ use std::ops::Range;
 
 use super::facts::{Facts, Moment, ms};
 
-/// What a byte adds: 1/240 s, in microseconds.
-const BYTE_US: i64 = 1_000_000 / 240;
+/// So many bytes add a second.
+const BYTES_A_SECOND: i64 = 240;
 
 /// How close the reading of one request came to its limit, by the times at
 /// which its bytes were sent.
@@ -114,6 +114,7 @@ impl Reading {
             return;
         }
         let bytes = i64::try_from(to - from).unwrap_or(i64::MAX);
-        self.credit = limit.min(self.credit.saturating_add(bytes.saturating_mul(BYTE_US)));
+        let earned = bytes.saturating_mul(1_000_000) / BYTES_A_SECOND;
+        self.credit = limit.min(self.credit.saturating_add(earned));
     }
 }

@@ -21,6 +21,10 @@ pub struct Passed {
     pub virtual_time: Duration,
     /// How often tasks were polled.
     pub polls: u64,
+    /// Of every poll, byte count and event of every case, in their order. Two
+    /// processes have the same, unless something from outside gets into the
+    /// cases: a wall clock, the order of a `HashMap`.
+    pub trace_hash: u64,
 }
 
 /// A case that broke. Both [`Display`](fmt::Display) and [`Debug`](fmt::Debug)

@@ -19,6 +19,7 @@ pub(super) struct Played {
     pub(super) log: Vec<Line>,
     pub(super) polls: u64,
     pub(super) elapsed: Duration,
+    pub(super) trace_hash: u64,
 }
 
 /// Why a case is broken.
@@ -58,7 +59,7 @@ impl<S: Simulated> Check<S> {
         let found = &mut why;
         let run: Run<()> = World::builder(case.seed)
             .interleaving(case.interleaving)
-            .trace(Trace::off())
+            .trace(Trace::digest_only())
             .poll_limit(300_000)
             .plan_links(move |route, _| links.get(&route.client).cloned().unwrap_or_default())
             .run(async move |world| {
@@ -74,6 +75,7 @@ impl<S: Simulated> Check<S> {
             log,
             polls: run.polls,
             elapsed: run.elapsed,
+            trace_hash: run.trace.digest().hash,
         }
     }
 }
