@@ -2,7 +2,6 @@
 //! outside makes its traces differ.
 
 #[path = "../examples/reservations.rs"]
-#[expect(dead_code, reason = "its program is not run")]
 mod example;
 
 use std::collections::{HashMap, hash_map::RandomState};

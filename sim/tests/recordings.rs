@@ -227,7 +227,8 @@ fn a_task_that_others_leave_no_place_is_seen_beside_them() {
 
 #[test]
 fn a_later_connection_is_taken_at_its_own_time() {
-    let case = Case::wire().event(40, json!("reconnect"));
+    let mut case = Case::wire().event(40, json!("reconnect"));
+    case.calm_at_ms = 100;
     let played = play(&case.plan(0), Trace::off());
     let opened: Vec<_> = played.connections.iter().map(|c| c.opened_at).collect();
     assert_eq!(opened, [0, 40].map(Duration::from_millis));

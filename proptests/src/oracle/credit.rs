@@ -89,7 +89,8 @@ impl Reading {
     /// Time passes until `now`.
     fn pass(&mut self, now: u64, moment: Moment) {
         let left = self.credit - (now - self.last_us) as i64;
-        if self.closest.is_none_or(|slack| left < slack.least_us) {
+        // Of two that are as close the later one: behind the first bytes still came.
+        if self.closest.is_none_or(|slack| left <= slack.least_us) {
             self.closest = Some(Slack {
                 least_us: left,
                 out_us: self.last_us.saturating_add_signed(self.credit),

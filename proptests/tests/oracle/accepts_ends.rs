@@ -125,6 +125,8 @@ accepted! {
     });
     a_byte_in_the_turn_in_which_the_credit_runs_out: h().config(|c| c.timeouts.read_ms = 200).sends_part(1, Ask::Digest(300), 200)
         .at(200).sends_bytes(&[7; 12]).at(251).sends_bytes(&[7; 40]).until(2000);
+    a_body_too_slow_behind_such_a_byte: h().config(|c| c.timeouts.read_ms = 294).sends_part(1, Ask::Digest(300), 200)
+        .at(294).sends_bytes(&[7; 12]).at(344).server_ends().at(2344).closed(Reason::ReadTooSlow);
     a_client_that_reads_nothing: h().config(|c| c.transport_buffer_bytes = 64).stalls().sends(1, SCRIPTED).starts(1, 1, 20)
         .ends(1, RunEnd::Whole { bytes: 1000 }).at(5000)
         .closed_with(Reason::WriteTimeout, |r| { r.interrupted_tasks[0].state = State::Responding; r.bytes_written = 64; });

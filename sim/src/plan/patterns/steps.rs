@@ -38,7 +38,8 @@ impl Steps {
             _ => scripted(code, rng),
         };
         self.send(0, id, ask);
-        self.cancel(*rng.pick(&[0, 0, 1, 40]), rng, id);
+        // A function on a thread may take a while to start.
+        self.cancel(*rng.pick(&[0, 1, 30, 60]), rng, id);
         if rng.chance(250) {
             self.cancel(*rng.pick(&[0, 10]), rng, id);
         }
@@ -83,7 +84,7 @@ impl Steps {
     pub(super) fn stalled_body(&mut self, config: &Config, wire: &Wire, rng: &mut Rng, id: u32) {
         let features = *rng.pick(&[3, 3, 2, 0]);
         self.send(0, id + 1, negotiate(features));
-        let (code, bytes) = match rng.below(4) {
+        let (code, bytes) = match rng.below(8) {
             0 => (20, rng.between(0, 2000)),
             1 => (20, 66_000),
             _ => (26, rng.between(0, 300)),
@@ -124,11 +125,11 @@ impl Steps {
             1 => Ask::Echo(length as usize),
             _ => scripted_of(23, length as usize),
         };
-        let first = rng.between(6, length);
+        let first = rng.between(length / 2, length);
         let mut pieces = vec![Piece {
             bytes: first as usize,
             // Past the limit, not always past what was earned without one.
-            then_ms: read_ms * rng.between(3, 10) / 4,
+            then_ms: read_ms * rng.between(4, 12) / 4,
         }];
         for _ in 0..rng.below(3) {
             pieces.push(Piece {
