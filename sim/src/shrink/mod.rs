@@ -46,7 +46,7 @@ pub fn smallest<T: Clone>(mut list: Vec<T>, mut fails: impl FnMut(&[T]) -> bool)
 /// plan.phases.budget_ms = 0;
 /// let verdict = play(&plan, Trace::off()).verdict.unwrap();
 /// let small = shrink(&plan, &verdict, |smaller| println!("{} events", smaller.len()));
-/// assert!(small.is_empty());
+/// assert!(small.len() <= 1 && small.len() < plan.len());
 /// ```
 #[must_use]
 pub fn shrink(plan: &Plan, verdict: &Verdict, mut progress: impl FnMut(&Plan)) -> Plan {

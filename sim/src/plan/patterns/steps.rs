@@ -46,7 +46,10 @@ impl Steps {
         let pause = *rng.pick(&[0, 0, 20, 150, 400, 1100]);
         let what_follows = rng.below(5);
         if what_follows < 3 {
-            self.complete(pause, id, run_end(rng, wire));
+            let bytes = rng.below(20) as usize;
+            let how = [RunEnd::Whole { bytes }, run_end(rng, wire)];
+            let how = *rng.pick(&how);
+            self.complete(pause, id, how);
         }
         if what_follows >= 2 {
             let again = *rng.pick(&[20, 21, 26]);
