@@ -124,7 +124,7 @@ accepted! {
         h.at(n * 20).sends_bytes(&[7; 5])
     });
     a_byte_in_the_turn_in_which_the_credit_runs_out: h().config(|c| c.timeouts.read_ms = 200).sends_part(1, Ask::Digest(300), 200)
-        .at(200).sends_bytes(&[7; 12]).at(251).sends_bytes(&[7; 40]).until(2000);
+        .at(200).sends_bytes(&[7; 12]).at(251).sends_bytes(&[7; 40]).until(300);
     a_body_too_slow_behind_such_a_byte: h().config(|c| c.timeouts.read_ms = 294).sends_part(1, Ask::Digest(300), 200)
         .at(294).sends_bytes(&[7; 12]).at(344).server_ends().at(2344).closed(Reason::ReadTooSlow);
     a_client_that_reads_nothing: h().config(|c| c.transport_buffer_bytes = 64).stalls().sends(1, SCRIPTED).starts(1, 1, 20)
@@ -174,7 +174,10 @@ accepted! {
     a_stuck_task_whose_answer_was_on_its_way_at_the_close: h().stalls().sends(1, Ask::Scripted { code: 22, bytes: 0 })
         .starts(0, 1, 22).calls(Call::CancelAll).at(300).observed(Observed::Stuck { id: 1 })
         .observed(Observed::Finished { id: 1, ending: Ending::Error(255) }).at(500).calls(Call::Close)
-        .closed_with(Reason::Aborted, |r| (r.cancelled, r.interrupted) = (1, 0))
+        .closed_with(Reason::Aborted, |r| {
+            (r.cancelled, r.interrupted, r.bytes_written) = (1, 0, 6);
+            (r.stuck, r.interrupted_tasks) = (vec![1], Vec::new());
+        })
         .at(800).ends(0, RunEnd::Whole { bytes: 1 }).at(900).flows().error(1, 255).server_ends();
     a_refused_connection: h().server_ends().closed(Reason::Refused).client_ends();
 }
