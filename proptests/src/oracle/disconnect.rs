@@ -289,6 +289,10 @@ fn check_errors(facts: &Facts<'_>, found: &mut Found<'_>) {
             (looked_at && !cancelled && !recorded && !refused).then_some((rule, request.end))
         });
     let causes: Vec<_> = by_run.chain(by_function).chain(by_kind).collect();
+    let named = matches!(
+        facts.report.map(|report| report.reason),
+        Some(Reason::TaskFunction { .. } | Reason::RunFunction { .. } | Reason::Body { .. })
+    );
     for (rule, moment) in causes {
         let until = facts.us(moment).saturating_add(slack);
         let over = facts
@@ -298,6 +302,9 @@ fn check_errors(facts: &Facts<'_>, found: &mut Found<'_>) {
         // connection was closed, less its linger.
         let over = if facts.flows(facts.us(moment), over) {
             over
+        } else if named {
+            // D8: what is queued is still written, as slowly as L3 allows.
+            facts.us(moment)
         } else {
             ended_us(facts).saturating_sub(ms(timeouts.linger_ms))
         };

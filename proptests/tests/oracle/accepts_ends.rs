@@ -179,5 +179,8 @@ accepted! {
             (r.stuck, r.interrupted_tasks) = (vec![1], Vec::new());
         })
         .at(800).ends(0, RunEnd::Whole { bytes: 1 }).at(900).flows().error(1, 255).server_ends();
+    a_failed_task_function_behind_what_is_written_slowly: h().stalls().sends(1, SCRIPTED).starts(0, 1, 20)
+        .ends(0, RunEnd::Whole { bytes: 2 }).at(8).sends(5, Ask::Reject(0)).function(5, 7).function_ends(5, FunctionEnd::Failed)
+        .at(2145).ok(1, &[0, 1]).server_ends().at(4145).closed_after(1, Reason::TaskFunction { id: 5 }, |_| ());
     a_refused_connection: h().server_ends().closed(Reason::Refused).client_ends();
 }
