@@ -47,20 +47,63 @@ impl Desk {
         }
     }
 
+    /// What the headers of a batch have found.
+    pub(crate) fn registrations(&self) -> Registrations {
+        Registrations {
+            table: Arc::clone(&self.table),
+            has_changed: self.has_changed,
+        }
+    }
+}
+
+/// A look at a [`Desk`]'s registrations.
+pub(crate) struct Registrations {
+    table: Table,
+    has_changed: bool,
+}
+
+impl Registrations {
     /// The registration that the task's header found.
-    pub(crate) fn registered(
+    pub(crate) fn find(
         &self,
         session: &Session,
         key: TaskKey,
         code: TaskCode,
-    ) -> Option<Arc<Registered>> {
+    ) -> Option<Shown<'_>> {
         if self.has_changed {
             return session.drive(|state| {
                 let task = state.connection.ledger().task(key)?;
-                Some(Arc::clone(&task.registered))
+                Some(Shown::Own(Arc::clone(&task.registered)))
             });
         }
-        self.table.get(usize::from(code.0))?.clone()
+        let registered = self.table.get(usize::from(code.0))?.as_ref();
+        registered.map(Shown::Table)
+    }
+}
+
+/// A registration, not counted again where a table holds it already.
+pub(crate) enum Shown<'a> {
+    Table(&'a Arc<Registered>),
+    Own(Arc<Registered>),
+}
+
+impl Shown<'_> {
+    pub(crate) fn into_owned(self) -> Arc<Registered> {
+        match self {
+            Self::Table(registered) => Arc::clone(registered),
+            Self::Own(registered) => registered,
+        }
+    }
+}
+
+impl std::ops::Deref for Shown<'_> {
+    type Target = Arc<Registered>;
+
+    fn deref(&self) -> &Arc<Registered> {
+        match self {
+            Self::Table(registered) => registered,
+            Self::Own(registered) => registered,
+        }
     }
 }
 

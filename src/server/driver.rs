@@ -4,7 +4,10 @@
 //! input, output, and expired deadlines last. Each step has a budget; when it is
 //! used up, the connection yields.
 
+mod idle;
 mod input;
+mod leaving;
+mod local;
 mod output;
 mod stopwatch;
 mod tasks;
@@ -16,7 +19,6 @@ use std::task::{Context, Poll};
 use std::time::Instant;
 
 use bytes::BytesMut;
-use futures_util::Stream;
 use futures_util::stream::FuturesUnordered;
 use tokio_util::sync::WaitForCancellationFutureOwned;
 
@@ -26,9 +28,10 @@ use super::bodies::Bodies;
 use super::lent::LentBuffer;
 use super::reading::ReadingFunction;
 use super::registration::Registered;
-use super::run::{Group, RunningTask, drop_each, drop_quietly, unless_panics};
-use super::session::{Ended, ForDriver, Session, TurnEnd};
-use crate::proto::{ConnectionReport, Input, Phase, Reading, TaskKey};
+use super::run::{RunningTask, drop_quietly};
+use super::session::{Batch, Fetched, ForDriver, Session, TurnEnd};
+use super::task::BoxRunFuture;
+use crate::proto::{ConnectionReport, Phase, Reading};
 use crate::runtime::{Timer, Transport};
 
 /// Inputs that are looked at under one lock.
@@ -88,6 +91,8 @@ pub(crate) struct Driver<S> {
     buffer: LentBuffer,
     /// Fetched from the session, and not taken by the transport.
     unwritten: BytesMut,
+    /// Bytes that the transport has taken and the session has not been told of.
+    newly_written: usize,
     needs_flush: bool,
     /// The transport was asked to pass on what it took, and has not.
     flush_pends: bool,
@@ -95,14 +100,19 @@ pub(crate) struct Driver<S> {
     read_side: Side,
     write_side: Side,
     has_ended: bool,
-    inputs: Vec<Input>,
-    /// Results of what ran in place, committed with the next inputs.
-    ended: Vec<(TaskKey, Ended)>,
+    /// What the reading of input came to when it was last looked at.
+    may_read: Reading,
+    /// Inputs, and results of what ran in place, committed with the next inputs.
+    batch: Batch,
+    /// The box of a run function that has ended, for the next one.
+    spare: Option<BoxRunFuture>,
     /// What pended in place and goes to the executor at the end of its batch.
     pending: Vec<(Arc<Registered>, RunningTask)>,
     local: FuturesUnordered<RunningTask>,
     /// One of them has not been polled with the driver's waker yet.
     has_new_local: bool,
+    /// How many orders had been given when they were last passed on to them.
+    local_orders: u64,
     stopwatch: Stopwatch,
     /// How many orders to run functions had been given when it last looked.
     seen_orders: u64,
@@ -115,6 +125,8 @@ pub(crate) struct Driver<S> {
     deferred: bool,
     /// Turns whose output was left to the next one.
     gathered: usize,
+    /// When it last did anything; `None` once its memory has been given back.
+    last_active: Option<Instant>,
     context: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
     has_left: bool,
 }
@@ -134,23 +146,27 @@ impl<S: Transport> Driver<S> {
             transport,
             buffer: LentBuffer::default(),
             unwritten: BytesMut::new(),
+            newly_written: 0,
             needs_flush: false,
             flush_pends: false,
             half_close: HalfClose::NotYet,
             read_side: Side::MayGoOn,
             write_side: Side::MayGoOn,
             has_ended: false,
-            inputs: Vec::new(),
-            ended: Vec::new(),
+            may_read: Reading::Take,
+            batch: Batch::default(),
+            spare: None,
             pending: Vec::new(),
             local: FuturesUnordered::new(),
             has_new_local: false,
+            local_orders: 0,
             seen_orders: 0,
             reading: None,
             bodies: Bodies::default(),
             armed: None,
             deferred: false,
             gathered: 0,
+            last_active: None,
             context: context.map(|token| Box::pin(token.cancelled_owned())),
             has_left: false,
         }
@@ -162,9 +178,10 @@ impl<S: Transport> Driver<S> {
         self.desk.refresh();
         self.poll_context(cx, now);
         self.poll_local(cx);
-        let Some(news) = self.session.begin_turn() else {
+        let Some((news, reading)) = self.session.begin_turn() else {
             return Turn::Over;
         };
+        self.may_read = reading;
         self.take_news(news);
         self.stopwatch.begin_turn(now);
         let mut budget = Budget::default();
@@ -173,27 +190,27 @@ impl<S: Transport> Driver<S> {
         if std::mem::take(&mut self.has_new_local) {
             self.poll_local(cx);
         }
-        self.commit(now);
         self.spawn_pending();
-        let news = self.session.take_for_driver();
-        self.take_news(news);
+        let gathers = self.gathers(&budget);
+        let fetched = self.commit(gathers, now);
         let pulled = self.bodies.pull(&self.session, cx, now);
-        if self.defers_write() {
-            self.deferred = true;
+        self.deferred = fetched == Fetched::MoreComes;
+        if self.deferred {
             cx.waker().wake_by_ref();
             return Turn::Park;
         }
-        self.deferred = false;
         let mut written = 0;
-        if self.gathers(&budget) {
+        if gathers {
             self.gathered += 1;
         } else {
             self.gathered = 0;
-            written = self.output(cx, now);
+            written = self.output(cx, fetched, now);
         }
-        // A result that has room now goes before signs of life (E5).
-        let pulled = pulled | (written > 0 && self.bodies.pull(&self.session, cx, now));
-        let end = self.session.end_turn(now);
+        let pulled = pulled | (written > 0 && self.pull_behind_output(cx, now));
+        let end = self.end_turn(now);
+        if budget.items > 0 || written > 0 || !end.is_idle {
+            self.last_active = Some(now);
+        }
         let next = self.finish_turn(cx, end, now);
         let moved = pulled || (written > 0 && !self.bodies.is_empty());
         match next {
@@ -201,6 +218,20 @@ impl<S: Transport> Driver<S> {
             Turn::Park if moved => Turn::Again,
             next => next,
         }
+    }
+
+    /// A result that has room now goes before signs of life (E5).
+    fn pull_behind_output(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
+        if self.bodies.is_empty() {
+            return false;
+        }
+        self.count_written();
+        self.bodies.pull(&self.session, cx, now)
+    }
+
+    fn end_turn(&mut self, now: Instant) -> TurnEnd {
+        let written = std::mem::take(&mut self.newly_written);
+        self.session.end_turn(written, now)
     }
 
     /// Decides whether there is more to do, and parks otherwise.
@@ -216,31 +247,16 @@ impl<S: Transport> Driver<S> {
         let may_write =
             (end.has_output || !self.unwritten.is_empty()) && self.write_side == Side::MayGoOn;
         let has_unread = may_read || (may_take(end.reading) && !self.buffer.is_empty());
-        if has_unread || may_write || self.is_due(cx, end.next_deadline) {
+        let shrinks = self.shrink_if_quiet(&end, now);
+        let deadline = [end.next_deadline, shrinks].into_iter().flatten().min();
+        if has_unread || may_write || self.is_due(cx, deadline) {
             return Turn::Again;
-        }
-        if end.is_idle {
-            self.shrink();
         }
         if self.session.park(cx.waker()) {
             self.buffer.give_back();
             Turn::Park
         } else {
             Turn::Again
-        }
-    }
-
-    /// An idle connection holds next to nothing.
-    fn shrink(&mut self) {
-        const KEPT: usize = 1024;
-        if self.unwritten.is_empty() && self.unwritten.capacity() > KEPT {
-            self.unwritten = BytesMut::new();
-        }
-        if self.inputs.capacity() > 4 {
-            self.inputs = Vec::new();
-            self.ended = Vec::new();
-            self.pending = Vec::new();
-            self.session.drive(|state| state.connection.shrink());
         }
     }
 
@@ -272,16 +288,6 @@ impl<S: Transport> Driver<S> {
         }
     }
 
-    fn poll_local(&mut self, cx: &mut Context<'_>) {
-        for _ in 0..ITEMS {
-            match Pin::new(&mut self.local).poll_next(cx) {
-                Poll::Ready(Some(ended)) => self.ended.push(ended),
-                Poll::Ready(None) | Poll::Pending => return,
-            }
-        }
-        cx.waker().wake_by_ref();
-    }
-
     fn take_news(&mut self, news: ForDriver) {
         for key in news.dropped_readings {
             drop_quietly(self.reading.take_if(|reading| reading.is_for(key)));
@@ -306,33 +312,6 @@ fn may_take(reading: Reading) -> bool {
     matches!(reading, Reading::Take | Reading::Discard)
 }
 
-impl<S> Driver<S> {
-    /// Whatever ends the connection, its future's drop included (D5).
-    fn leave(&mut self) -> ConnectionReport {
-        self.has_left = true;
-        let (report, news) = self.session.leave();
-        drop_each(news.new_bodies);
-        self.bodies.drop_all();
-        drop_quietly(self.reading.take());
-        for (_, task) in self.pending.drain(..) {
-            self.local.push(task);
-        }
-        if !self.local.is_empty() {
-            // A cooperating function keeps its grace, on the executor (T10),
-            // if there still is one: a panic here could be the second.
-            let members = std::mem::take(&mut self.local);
-            let group = Group::new(self.session.clone(), members, None);
-            let executor = &self.session.client().server.executor;
-            let _ = unless_panics(|| executor.spawn(Box::pin(group)));
-        }
-        if !self.ended.is_empty() {
-            let ended = std::mem::take(&mut self.ended);
-            self.session.finish_batch(ended, 0);
-        }
-        report
-    }
-}
-
 impl<S: Transport> Future for Driver<S> {
     type Output = ConnectionReport;
 
@@ -347,13 +326,5 @@ impl<S: Transport> Future for Driver<S> {
         }
         cx.waker().wake_by_ref();
         Poll::Pending
-    }
-}
-
-impl<S> Drop for Driver<S> {
-    fn drop(&mut self) {
-        if !self.has_left {
-            self.leave();
-        }
     }
 }

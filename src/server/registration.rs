@@ -11,7 +11,7 @@ use super::error::TaskError;
 use super::places::Places;
 use super::response::Response;
 use super::task::{
-    DynTaskFunction, IsBlocking, RunFunction, TaskContext, TaskFunction, WholeFunction,
+    DynTaskFunction, IsBlocking, RunFunction, TaskContext, TaskFunction, WholeFunction, in_box,
 };
 use crate::proto::OnCancel;
 use crate::sync::atomic::{AtomicU32, Ordering};
@@ -94,8 +94,8 @@ impl Registration {
         Fut: Future<Output = Result<R, TaskError>> + Send + 'static,
         R: Into<Response> + 'static,
     {
-        let function: WholeFunction = Box::new(move |context, message| {
-            RunFunction::Future(Box::pin(function(context, message)))
+        let function: WholeFunction = Box::new(move |context, message, spare| {
+            RunFunction::Future(in_box(function(context, message), spare))
         });
         Self::new(Function::Whole(function), IsBlocking::No)
     }
@@ -108,7 +108,7 @@ impl Registration {
         R: Into<Response> + 'static,
     {
         let function = Arc::new(function);
-        let function: WholeFunction = Box::new(move |context, message| {
+        let function: WholeFunction = Box::new(move |context, message, _| {
             let function = Arc::clone(&function);
             RunFunction::Blocking(Box::new(move || function(context, message).map(Into::into)))
         });

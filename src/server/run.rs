@@ -14,7 +14,7 @@ pub(crate) use self::group::{GROUP, Group, SLOW_POLL};
 use super::error::TaskError;
 use super::response::Response;
 use super::session::{Ended, RunnerOrder, Session};
-use super::task::{BoxRunFuture, RunFuture};
+use super::task::BoxRunFuture;
 use crate::proto::TaskKey;
 use crate::runtime::Timer;
 use crate::wire::TaskId;
@@ -59,7 +59,9 @@ pub(crate) fn drop_quietly<T>(value: T) {
 /// The same for many: each by itself, for a second panic while the first one
 /// unwinds would end the process.
 pub(crate) fn drop_each<T>(values: impl IntoIterator<Item = T>) {
-    values.into_iter().for_each(drop_quietly);
+    let mut values = values.into_iter();
+    // Behind one that panics the others go on.
+    while unless_panics(|| values.by_ref().for_each(drop)).is_none() {}
 }
 
 /// What a run function returned, as the ledger takes it. The words and the
@@ -76,44 +78,34 @@ fn ended(session: &Session, key: TaskKey, result: Result<Response, TaskError>) -
     }
 }
 
-/// The first poll, in the driver's own turn.
+/// The first poll, in the driver's own turn. The box of one that has ended is
+/// left, and of one that pends; none of one that panicked.
 pub(crate) fn poll_in_place(
     session: &Session,
     key: TaskKey,
-    function: &mut BoxRunFuture,
+    function: &mut Option<BoxRunFuture>,
 ) -> Poll<Ended> {
     let mut cx = Context::from_waker(Waker::noop());
     poll_caught(session, key, function, &mut cx)
 }
 
-/// Polls a run function. What has ended is dropped here: its destructor is the
-/// task's code, too, and a panic of it comes before the answer (T9).
+/// Polls a run function. What has ended is dropped by its box: its destructor is
+/// the task's code, too, and a panic of it comes before the answer (T9).
 fn poll_caught(
     session: &Session,
     key: TaskKey,
-    function: &mut BoxRunFuture,
+    function: &mut Option<BoxRunFuture>,
     cx: &mut Context<'_>,
 ) -> Poll<Ended> {
-    let polled = unless_task_panics(session, key, || {
-        let polled = function.as_mut().poll_run(cx);
-        if polled.is_ready() {
-            *function = Box::pin(Spent);
-        }
-        polled.map(|result| ended(session, key, result))
+    let polled = unless_task_panics(session, key, || match function {
+        Some(function) => function.poll(cx).map(|result| ended(session, key, result)),
+        None => Poll::Ready(Ended::Dropped),
     });
     polled.unwrap_or_else(|| {
-        let _ = unless_task_panics(session, key, || *function = Box::pin(Spent));
+        let panicked = function.take();
+        let _ = unless_task_panics(session, key, || drop(panicked));
         Poll::Ready(Ended::Panicked)
     })
-}
-
-/// Stands where a run function was; never polled, and takes no memory.
-struct Spent;
-
-impl RunFuture for Spent {
-    fn poll_run(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Result<Response, TaskError>> {
-        Poll::Pending
-    }
 }
 
 /// A run function in its task's span.
@@ -122,14 +114,13 @@ struct InSpan {
     function: BoxRunFuture,
 }
 
-impl RunFuture for InSpan {
-    fn poll_run(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Result<Response, TaskError>> {
+impl Future for InSpan {
+    type Output = Result<Response, TaskError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let Self { span, function } = &mut *self;
         let _entered = span.enter();
-        function.as_mut().poll_run(cx)
+        function.poll(cx)
     }
 }
 
@@ -141,7 +132,7 @@ pub(crate) fn in_span(
     function: BoxRunFuture,
 ) -> BoxRunFuture {
     match session.enabled_span(key, id) {
-        Some(span) => Box::pin(InSpan { span, function }),
+        Some(span) => BoxRunFuture::new(InSpan { span, function }),
         None => function,
     }
 }
@@ -206,10 +197,7 @@ impl RunningTask {
 
     /// Polls the function; it is gone once it has ended.
     fn poll_function(&mut self, cx: &mut Context<'_>) -> Poll<Ended> {
-        let Some(function) = &mut self.function else {
-            return Poll::Ready(Ended::Dropped);
-        };
-        let polled = poll_caught(&self.session, self.key, function, cx);
+        let polled = poll_caught(&self.session, self.key, &mut self.function, cx);
         if polled.is_ready() {
             self.function = None;
         }

@@ -25,7 +25,7 @@ use std::sync::Arc;
 use std::task::Waker;
 
 use self::effects::{AfterUnlock, Telling};
-pub(crate) use self::for_driver::{ForDriver, TurnEnd};
+pub(crate) use self::for_driver::{Batch, Fetched, ForDriver, TurnEnd, WhileMoreComes};
 use self::reader::ReaderState;
 pub(crate) use self::record::{Ended, RunnerOrder, TaskRecord};
 use super::client::ClientContext;
@@ -142,18 +142,30 @@ impl Session {
     /// The one way to change the state. What `change` causes is carried out before
     /// the lock is released (orders, counts) or after (wakers, drops, events).
     fn with<R>(&self, change: impl FnOnce(&mut State, &mut AfterUnlock) -> R) -> R {
-        let mut after = AfterUnlock::default();
+        self.with_lists(&mut AfterUnlock::default(), change)
+    }
+
+    /// [`with`](Self::with) lists whose memory is used again and again. They are
+    /// empty before and after.
+    #[inline]
+    fn with_lists<R>(
+        &self,
+        after: &mut AfterUnlock,
+        change: impl FnOnce(&mut State, &mut AfterUnlock) -> R,
+    ) -> R {
         let result = {
             let mut state = self.lock();
-            let result = change(&mut state, &mut after);
+            let result = change(&mut state, after);
             if state.connection.has_actions() {
-                self.carry_out(&mut state, &mut after);
+                self.carry_out(&mut state, after);
             }
-            self.count(&mut state, &mut after);
+            self.count(&mut state, after);
             after.undertake_telling(&mut state);
             result
         };
-        after.act(self);
+        if !after.is_nothing() {
+            after.act(self);
+        }
         result
     }
 
@@ -171,6 +183,7 @@ impl Session {
     }
 
     /// [`with`](Self::with) for the driver itself, which needs no waking.
+    #[inline]
     pub(crate) fn drive<R>(&self, change: impl FnOnce(&mut State) -> R) -> R {
         self.with(|state, _| change(state))
     }

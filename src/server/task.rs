@@ -10,6 +10,8 @@ use std::task::{Context, Poll};
 use std::time::Instant;
 
 use bytes::Bytes;
+use futures_util::FutureExt;
+use tokio_util::sync::ReusableBoxFuture;
 
 use super::error::{TaskError, TaskFunctionError};
 use super::handle::ClientHandle;
@@ -86,22 +88,26 @@ impl<F: TaskFunction> DynTaskFunction for F {
     }
 }
 
-/// A run function's future, whatever turns into its response.
-pub(crate) trait RunFuture: Send {
-    fn poll_run(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<Response, TaskError>>;
-}
+/// A run function's future. It is dropped as soon as it has ended; its box can
+/// be used again.
+pub(crate) type BoxRunFuture = ReusableBoxFuture<'static, Result<Response, TaskError>>;
 
-impl<F, R> RunFuture for F
+/// The future in the box that a former one left, or in a new one.
+pub(crate) fn in_box<F, R>(future: F, spare: &mut Option<BoxRunFuture>) -> BoxRunFuture
 where
-    F: Future<Output = Result<R, TaskError>> + Send,
-    R: Into<Response>,
+    F: Future<Output = Result<R, TaskError>> + Send + 'static,
+    R: Into<Response> + 'static,
 {
-    fn poll_run(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<Response, TaskError>> {
-        self.poll(cx).map(|result| result.map(Into::into))
+    let future = future.map(|result| result.map(Into::into));
+    match spare.take() {
+        Some(mut spare) => {
+            spare.set(future);
+            spare
+        }
+        None => ReusableBoxFuture::new(future),
     }
 }
 
-pub(crate) type BoxRunFuture = Pin<Box<dyn RunFuture>>;
 pub(crate) type BlockingFunction = Box<dyn FnOnce() -> Result<Response, TaskError> + Send>;
 
 /// A run function that has its arguments.
@@ -141,7 +147,7 @@ impl Task {
         R: Into<Response> + 'static,
     {
         let make: MakeRun =
-            Box::new(move |context| RunFunction::Future(Box::pin(function(context))));
+            Box::new(move |context| RunFunction::Future(in_box(function(context), &mut None)));
         Self {
             make: Some(make),
             is_blocking: IsBlocking::No,
@@ -354,4 +360,5 @@ impl Request {
 }
 
 /// The everyday form of a task: a function of the whole message.
-pub(crate) type WholeFunction = Box<dyn Fn(TaskContext, Bytes) -> RunFunction + Send + Sync>;
+pub(crate) type WholeFunction =
+    Box<dyn Fn(TaskContext, Bytes, &mut Option<BoxRunFuture>) -> RunFunction + Send + Sync>;

@@ -15,19 +15,18 @@ use crate::server::session::Ended;
 impl<S: Transport> Driver<S> {
     pub(super) fn input(&mut self, cx: &mut Context<'_>, now: Instant, budget: &mut Budget) {
         while budget.items < ITEMS {
+            let mut read = 0;
             if self.buffer.is_empty() {
-                let read = if budget.is_used_up() {
-                    0
-                } else {
-                    self.read(cx, now)
-                };
+                if !budget.is_used_up() {
+                    read = self.read(cx, now);
+                }
                 if read == 0 {
                     break;
                 }
                 budget.bytes += read;
             }
-            self.take_batch(now);
-            let taken = self.inputs.len();
+            self.take_batch(read, now);
+            let taken = self.batch.inputs.len();
             budget.items += taken;
             self.act_on_inputs(now);
             if taken == 0 {
@@ -40,12 +39,16 @@ impl<S: Transport> Driver<S> {
         }
     }
 
-    /// One read; how many bytes it brought.
+    /// One read; how many bytes it brought, which go into the next batch.
     fn read(&mut self, cx: &mut Context<'_>, now: Instant) -> usize {
         if self.has_ended || self.read_side == Side::Waits {
             return 0;
         }
-        if !may_take(self.session.drive(|state| state.connection.reading())) {
+        // What was last seen holds, unless a task function has gone on since.
+        if self.reading.is_some() {
+            self.may_read = self.session.drive(|state| state.connection.reading());
+        }
+        if !may_take(self.may_read) {
             return 0;
         }
         let mut into = ReadBuf::new(self.buffer.room());
@@ -60,8 +63,6 @@ impl<S: Transport> Driver<S> {
             }
             Poll::Ready(Ok(())) => {
                 self.buffer.filled(length);
-                self.session
-                    .drive(|state| state.connection.handle_read(length));
                 return length;
             }
             Poll::Ready(Err(error)) => self.transport_failed(&error, now),
@@ -78,30 +79,20 @@ impl<S: Transport> Driver<S> {
     }
 
     /// Commits what ran in place, and takes the next inputs, under one lock.
-    fn take_batch(&mut self, now: Instant) {
-        self.inputs.clear();
-        self.session.take_inputs(
-            &mut self.ended,
+    fn take_batch(&mut self, newly_read: usize, now: Instant) {
+        self.may_read = self.session.take_inputs(
+            &mut self.batch,
+            newly_read,
             self.buffer.unread(),
             &mut self.desk,
-            &mut self.inputs,
             BATCH,
             now,
         );
     }
 
-    pub(super) fn commit(&mut self, now: Instant) {
-        if !self.ended.is_empty() {
-            self.inputs.clear();
-            let nothing = (&[][..], &mut 0);
-            let (ended, desk, inputs) = (&mut self.ended, &mut self.desk, &mut self.inputs);
-            self.session
-                .take_inputs(ended, nothing, desk, inputs, 0, now);
-        }
-    }
-
     fn act_on_inputs(&mut self, now: Instant) {
-        let mut inputs = std::mem::take(&mut self.inputs);
+        let mut inputs = std::mem::take(&mut self.batch.inputs);
+        let registrations = self.desk.registrations();
         // What was cancelled in the batch that brought it need not start (T10).
         let orders = self.session.orders();
         let was_cancelled = std::mem::replace(&mut self.seen_orders, orders) != orders;
@@ -110,7 +101,7 @@ impl<S: Transport> Driver<S> {
                 Input::Whole { key, .. } | Input::Message { key, .. }
                     if was_cancelled && !self.session.may_start(key) =>
                 {
-                    self.ended.push((key, Ended::Dropped));
+                    self.batch.ended.push((key, Ended::Dropped));
                 }
                 Input::End { .. } if was_cancelled && self.drop_unwanted_reading() => {}
                 Input::Whole {
@@ -119,18 +110,18 @@ impl<S: Transport> Driver<S> {
                     message,
                 } => {
                     let payload = message.payload(self.buffer.bytes());
-                    self.start_whole(key, header, payload);
+                    self.start_whole(&registrations, (key, header), payload);
                 }
                 Input::Message {
                     key,
                     header,
                     payload,
-                } => self.start_whole(key, header, payload),
+                } => self.start_whole(&registrations, (key, header), payload),
                 Input::Begin { key, header } => self.begin_reading(key, header, now),
                 Input::End { start } => self.end_reading(start),
                 Input::Payload { .. } | Input::Handled => {}
             }
         }
-        self.inputs = inputs;
+        self.batch.inputs = inputs;
     }
 }

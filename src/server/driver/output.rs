@@ -10,25 +10,34 @@ use bytes::Buf;
 use super::{BYTES, Budget, Driver, HalfClose, ITEMS, Side, TURNS};
 use crate::proto::{Flush, Phase};
 use crate::runtime::Transport;
+use crate::server::session::{Fetched, WhileMoreComes};
 
 impl<S: Transport> Driver<S> {
-    /// While single runners are under way, a write waits one turn for more.
-    pub(super) fn defers_write(&self) -> bool {
-        !self.deferred
-            && self
-                .session
-                .drive(|state| state.single_runners > 0 && state.connection.has_output())
-    }
-
     /// A batch that was read at once is answered by one write, even if it takes
     /// some turns.
     pub(super) fn gathers(&self, budget: &Budget) -> bool {
         budget.items >= ITEMS && !self.buffer.is_empty() && self.gathered + 1 < TURNS
     }
 
+    /// Commits the turn's last results; while single runners are under way, a
+    /// write waits one turn for more.
+    pub(super) fn commit(&mut self, gathers: bool, now: Instant) -> Fetched {
+        let write = if self.deferred {
+            WhileMoreComes::GoesOn
+        } else {
+            WhileMoreComes::Waits
+        };
+        let output = Some(&mut self.unwritten);
+        let output = output.filter(|unwritten| !gathers && unwritten.is_empty());
+        let output = output.filter(|_| self.bodies.is_empty());
+        let committed = self.session.commit(&mut self.batch, output, write, now);
+        self.take_news(committed.news);
+        committed.fetched
+    }
+
     /// Writes what is queued; how many bytes were taken.
-    pub(super) fn output(&mut self, cx: &mut Context<'_>, now: Instant) -> usize {
-        if self.unwritten.is_empty() {
+    pub(super) fn output(&mut self, cx: &mut Context<'_>, fetched: Fetched, now: Instant) -> usize {
+        if self.unwritten.is_empty() && fetched != Fetched::All {
             self.session.fetch_output(&mut self.unwritten);
         }
         let (mut written, mut failure) = (0, None);
@@ -53,16 +62,28 @@ impl<S: Transport> Driver<S> {
                 }
             }
         }
-        // What was taken before a failure was taken (D9).
+        self.newly_written += written;
+        match failure {
+            Some(error) => self.write_failed(&error, now),
+            None => self.flush(cx, now),
+        }
+        written
+    }
+
+    /// What was taken before a failure was taken (D9).
+    fn write_failed(&mut self, error: &io::Error, now: Instant) {
+        self.count_written();
+        self.transport_failed(error, now);
+    }
+
+    /// What the transport took counts at the end of the turn, unless somebody
+    /// asks before.
+    pub(super) fn count_written(&mut self) {
+        let written = std::mem::take(&mut self.newly_written);
         if written > 0 {
             self.session
                 .drive(|state| state.connection.handle_written(written));
         }
-        match failure {
-            Some(error) => self.transport_failed(&error, now),
-            None => self.flush(cx, now),
-        }
-        written
     }
 
     fn flush(&mut self, cx: &mut Context<'_>, now: Instant) {
@@ -81,7 +102,7 @@ impl<S: Transport> Driver<S> {
                 .drive(|state| state.connection.set_flush(flush));
         }
         if let Poll::Ready(Err(error)) = polled {
-            self.transport_failed(&error, now);
+            self.write_failed(&error, now);
         }
     }
 

@@ -11,6 +11,7 @@ use futures_util::stream::FuturesUnordered;
 use super::Driver;
 use crate::proto::TaskKey;
 use crate::runtime::Transport;
+use crate::server::admission::Registrations;
 use crate::server::reading::{ReadingFunction, ReadingStep};
 use crate::server::registration::{Execution, Function, Registered};
 use crate::server::run::{
@@ -30,17 +31,23 @@ impl<S: Transport> Driver<S> {
         }
     }
 
-    pub(super) fn start_whole(&mut self, key: TaskKey, header: RequestHeader, payload: Bytes) {
-        let Some(registered) = self.desk.registered(&self.session, key, header.code) else {
+    pub(super) fn start_whole(
+        &mut self,
+        registrations: &Registrations,
+        (key, header): (TaskKey, RequestHeader),
+        payload: Bytes,
+    ) {
+        let Some(registered) = registrations.find(&self.session, key, header.code) else {
             return;
         };
         let Function::Whole(function) = &registered.registration.function else {
             return;
         };
         let context = self.context(key, header);
-        match unless_task_panics(&self.session, key, || function(context, payload)) {
+        let spare = &mut self.spare;
+        match unless_task_panics(&self.session, key, || function(context, payload, spare)) {
             Some(function) => self.start_run((key, header.id), &registered, function),
-            None => self.ended.push((key, Ended::Panicked)),
+            None => self.batch.ended.push((key, Ended::Panicked)),
         }
     }
 
@@ -50,12 +57,13 @@ impl<S: Transport> Driver<S> {
         registered: &Arc<Registered>,
         function: RunFunction,
     ) {
-        let mut function = match function {
+        let function = match function {
             RunFunction::Future(future) => in_span(&self.session, key, id, future),
             RunFunction::Blocking(function) => {
                 if self.session.client().server.places.empty.is_full() {
                     drop_quietly(function);
-                    return self.ended.push((key, Ended::Error(ErrorCode::UNAVAILABLE)));
+                    let unavailable = Ended::Error(ErrorCode::UNAVAILABLE);
+                    return self.batch.ended.push((key, unavailable));
                 }
                 if let Some(task) = BlockingTask::new(self.session.clone(), (key, id), function) {
                     let executor = &self.session.client().server.executor;
@@ -70,17 +78,22 @@ impl<S: Transport> Driver<S> {
             Execution::Auto => !registered.is_slow(),
             Execution::Local => true,
         };
+        let mut function = Some(function);
         if in_place {
             let polled = poll_in_place(&self.session, key, &mut function);
             let clock = &*self.session.client().server.clock;
             self.stopwatch.polled(registered, clock);
             if let Poll::Ready(ended) = polled {
-                return self.ended.push((key, ended));
+                self.spare = function;
+                return self.batch.ended.push((key, ended));
             }
         }
+        let Some(function) = function else {
+            return;
+        };
         let task = RunningTask::new(self.session.clone(), key, function);
         if execution == Execution::Local {
-            self.local.push(task);
+            self.local.push(task.in_group());
             self.has_new_local = true;
         } else {
             self.pending.push((Arc::clone(registered), task));
@@ -88,11 +101,12 @@ impl<S: Transport> Driver<S> {
     }
 
     pub(super) fn begin_reading(&mut self, key: TaskKey, header: RequestHeader, now: Instant) {
-        let Some(registered) = self.desk.registered(&self.session, key, header.code) else {
+        let registrations = self.desk.registrations();
+        let Some(registered) = registrations.find(&self.session, key, header.code) else {
             return;
         };
         let context = self.context(key, header);
-        let begun = ReadingFunction::begin(registered, context, header);
+        let begun = ReadingFunction::begin(registered.into_owned(), context, header);
         match begun {
             Some(reading) => drop_quietly(self.reading.replace(reading)),
             None => {
@@ -123,7 +137,7 @@ impl<S: Transport> Driver<S> {
         };
         match run.function {
             Some(function) => self.start_run((run.key, run.id), &run.registered, function),
-            None => self.ended.push((run.key, Ended::Panicked)),
+            None => self.batch.ended.push((run.key, Ended::Panicked)),
         }
     }
 
@@ -134,7 +148,7 @@ impl<S: Transport> Driver<S> {
             return false;
         };
         drop_quietly(self.reading.take());
-        self.ended.push((key, Ended::Dropped));
+        self.batch.ended.push((key, Ended::Dropped));
         true
     }
 

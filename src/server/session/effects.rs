@@ -17,7 +17,7 @@ use crate::server::task::RunData;
 
 /// What is done once the lock has been released.
 #[derive(Default)]
-pub(super) struct AfterUnlock {
+pub(crate) struct AfterUnlock {
     pub(super) wakers: Vec<Waker>,
     retired: Vec<TaskRecord>,
     pub(super) unwanted: Vec<Unwanted>,
@@ -46,6 +46,15 @@ pub(super) enum Telling {
 }
 
 impl AfterUnlock {
+    pub(super) const fn is_nothing(&self) -> bool {
+        self.wakers.is_empty()
+            && self.retired.is_empty()
+            && self.unwanted.is_empty()
+            && self.limits.is_empty()
+            && matches!(self.telling, Telling::Nobody)
+            && !self.server_has_room
+    }
+
     /// Undertakes to tell of what has happened, unless somebody already does.
     pub(super) fn undertake_telling(&mut self, state: &mut State) {
         if !state.events.is_empty() && state.telling == Telling::Nobody {
@@ -59,25 +68,26 @@ impl AfterUnlock {
     }
 
     /// Each step is the application's code, and a panic of it must not cost the others theirs.
-    pub(super) fn act(self, session: &Session) {
-        for waker in self.wakers {
+    pub(super) fn act(&mut self, session: &Session) {
+        for waker in self.wakers.drain(..) {
             unless_panics(|| waker.wake());
         }
-        drop_each(self.retired);
-        drop_each(self.unwanted);
-        for (rule, level) in self.limits {
+        drop_each(self.retired.drain(..));
+        drop_each(self.unwanted.drain(..));
+        for (rule, level) in self.limits.drain(..) {
             session.log_limit(rule, level);
         }
-        if self.telling == Telling::ThisThread {
+        if std::mem::take(&mut self.telling) == Telling::ThisThread {
             session.tell_events();
         }
-        if self.server_has_room {
+        if std::mem::take(&mut self.server_has_room) {
             session.client().server.registry.wake_all();
         }
     }
 }
 
 impl Session {
+    #[inline(never)]
     pub(super) fn carry_out(&self, state: &mut State, after: &mut AfterUnlock) {
         for action in state.connection.take_actions() {
             self.carry_out_one(action, state, after);
@@ -176,17 +186,18 @@ impl Session {
     }
 
     /// Brings the server's counts up to date, once for all that has happened.
+    #[inline]
     pub(super) fn count(&self, state: &mut State, after: &mut AfterUnlock) {
         if state.held_bytes != state.counted_held {
-            let counted = std::mem::replace(&mut state.counted_held, state.held_bytes);
-            let places = &self.client().server.places.held_bytes;
-            places.force(state.held_bytes.saturating_sub(counted));
-            places.release(counted.saturating_sub(state.held_bytes));
+            self.count_held(state);
         }
         if !matches!(state.driver, Driver::Busy(_)) {
             self.release_spare_places(state);
         }
-        self.count_unsent(state, after);
+        let unsent = state.connection.unsent();
+        if unsent != state.counted_unsent {
+            self.count_unsent(state, unsent, after);
+        }
     }
 
     pub(super) fn release_spare_places(&self, state: &mut State) {
@@ -196,14 +207,23 @@ impl Session {
         }
     }
 
-    fn count_unsent(&self, state: &mut State, after: &mut AfterUnlock) {
-        let unsent = state.connection.unsent();
+    fn count_held(&self, state: &mut State) {
+        let counted = std::mem::replace(&mut state.counted_held, state.held_bytes);
+        let places = &self.client().server.places.held_bytes;
+        if state.held_bytes > counted {
+            places.force(state.held_bytes - counted);
+        } else {
+            places.release(counted - state.held_bytes);
+        }
+    }
+
+    fn count_unsent(&self, state: &mut State, unsent: usize, after: &mut AfterUnlock) {
         let counted = std::mem::replace(&mut state.counted_unsent, unsent);
         let places = &self.client().server.places.unsent_bytes;
         if unsent > counted {
             places.force(unsent - counted);
-        } else if unsent < counted {
-            after.server_has_room = places.release(counted - unsent);
+        } else {
+            after.server_has_room |= places.release(counted - unsent);
         }
     }
 }

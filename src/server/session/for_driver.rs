@@ -28,6 +28,40 @@ pub(crate) struct ForDriver {
     pub(crate) dropped_readings: Vec<TaskKey>,
 }
 
+/// What one batch of a turn leaves to the next step.
+#[derive(Default)]
+pub(crate) struct Batch {
+    /// What has to be acted upon.
+    pub(crate) inputs: Vec<Input>,
+    /// Results of what ran in place.
+    pub(crate) ended: Vec<(TaskKey, Ended)>,
+    after: AfterUnlock,
+}
+
+/// What a write does while single runners are under way, which may soon have
+/// more to write.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum WhileMoreComes {
+    Waits,
+    GoesOn,
+}
+
+/// What was fetched.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fetched {
+    Nothing,
+    /// Nothing: single runners are under way.
+    MoreComes,
+    /// All that there is.
+    All,
+}
+
+/// What there is behind a turn's last result.
+pub(crate) struct Committed {
+    pub(crate) news: ForDriver,
+    pub(crate) fetched: Fetched,
+}
+
 /// What the driver looks at before it decides whether to go on.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct TurnEnd {
@@ -41,7 +75,7 @@ pub(crate) struct TurnEnd {
 impl Session {
     /// The start of a turn: what has come for the driver; `None`: the
     /// connection is over.
-    pub(crate) fn begin_turn(&self) -> Option<ForDriver> {
+    pub(crate) fn begin_turn(&self) -> Option<(ForDriver, Reading)> {
         let observer = self.drive(|state| {
             state.driver = Driver::Busy(Noticed::Nothing);
             // Behind the line above: who ends this state notices the driver.
@@ -70,26 +104,27 @@ impl Session {
         })
     }
 
-    /// What was noticed for the driver since the turn began.
-    pub(crate) fn take_for_driver(&self) -> ForDriver {
-        self.drive(|state| std::mem::take(&mut state.for_driver))
-    }
-
-    /// Commits the results of what ran in place, then looks at up to `most`
-    /// inputs: whether that was all that there is in the buffer.
+    /// Commits the results of what ran in place, counts what has been read, and
+    /// looks at up to `most` inputs of it. Returns what to do with the transport's
+    /// input from now on.
     pub(crate) fn take_inputs(
         &self,
-        ended: &mut Vec<(TaskKey, Ended)>,
+        batch: &mut Batch,
+        newly_read: usize,
         unread: (&[u8], &mut usize),
         desk: &mut Desk,
-        inputs: &mut Vec<Input>,
         most: usize,
         now: Instant,
-    ) {
-        self.with(|state, after| {
-            for (key, ended) in ended.iter_mut() {
-                self.finish(state, *key, ended, || now, after);
-            }
+    ) -> Reading {
+        let Batch {
+            inputs,
+            ended,
+            after,
+        } = batch;
+        inputs.clear();
+        let reading = self.with_lists(after, |state, after| {
+            self.finish_each(state, ended, now, after);
+            state.connection.handle_read(newly_read);
             let (buffer, at) = unread;
             desk.spare_places = std::mem::take(&mut state.spare_places);
             while inputs.len() < most {
@@ -105,8 +140,54 @@ impl Session {
                 }
             }
             state.spare_places += std::mem::take(&mut desk.spare_places);
+            state.connection.reading()
         });
         drop_each(ended.drain(..));
+        reading
+    }
+
+    /// Commits the rest of a turn's results, and under the same lock moves out
+    /// what there is to write, unless a new body has to be looked at before.
+    pub(crate) fn commit(
+        &self,
+        batch: &mut Batch,
+        output: Option<&mut BytesMut>,
+        write: WhileMoreComes,
+        now: Instant,
+    ) -> Committed {
+        let Batch { ended, after, .. } = batch;
+        let committed = self.with_lists(after, |state, after| {
+            self.finish_each(state, ended, now, after);
+            if state.connection.has_actions() {
+                self.carry_out(state, after);
+            }
+            let news = std::mem::take(&mut state.for_driver);
+            let more_comes = state.single_runners > 0 && state.connection.has_output();
+            let fetched = match output {
+                _ if more_comes && write == WhileMoreComes::Waits => Fetched::MoreComes,
+                Some(output) if news.new_bodies.is_empty() => {
+                    self.release_spare_places(state);
+                    state.connection.poll_output(output);
+                    Fetched::All
+                }
+                _ => Fetched::Nothing,
+            };
+            Committed { news, fetched }
+        });
+        drop_each(ended.drain(..));
+        committed
+    }
+
+    fn finish_each(
+        &self,
+        state: &mut State,
+        ended: &mut [(TaskKey, Ended)],
+        now: Instant,
+        after: &mut AfterUnlock,
+    ) {
+        for (key, ended) in ended {
+            self.finish(state, *key, ended, || now, after);
+        }
     }
 
     fn sort_input(
@@ -158,8 +239,11 @@ impl Session {
 
     /// The end of a turn. `Some(waker)`: parks, unless something was noticed
     /// meanwhile. Returns what the driver looks at before it decides.
-    pub(crate) fn end_turn(&self, now: Instant) -> TurnEnd {
+    pub(crate) fn end_turn(&self, newly_written: usize, now: Instant) -> TurnEnd {
         self.drive(|state| {
+            if newly_written > 0 {
+                state.connection.handle_written(newly_written);
+            }
             let (asked, waiting) = match &mut state.reader {
                 Some(reader) => reader.take_progress(),
                 None => (false, false),
@@ -215,10 +299,12 @@ impl Session {
 }
 
 impl State {
-    /// What has come for the driver; `None`: the connection is over.
-    fn take_news(&mut self) -> Option<ForDriver> {
+    /// What has come for the driver, and what it does with input; `None`: the
+    /// connection is over.
+    fn take_news(&mut self) -> Option<(ForDriver, Reading)> {
         let is_over = self.connection.phase() == Phase::Closed;
-        (!is_over).then(|| std::mem::take(&mut self.for_driver))
+        let reading = self.connection.reading();
+        (!is_over).then(|| (std::mem::take(&mut self.for_driver), reading))
     }
 
     /// A whole message was handed over: it counts in the server's L16.

@@ -121,18 +121,19 @@ impl Session {
     ) -> Vec<Waker> {
         let mut state = self.lock();
         let before = state.groups.insert(group, waker.clone());
-        let to_wake = members
-            .filter_map(|member| {
-                let order = match state.connection.ledger().task(member.key()) {
-                    Some(task) => task.attachments.as_ref().map(|some| some.order),
-                    None => Some(RunnerOrder::Drop),
-                };
-                member.give_order(order.unwrap_or_default())
-            })
-            .collect();
+        let to_wake = state.give_orders(members);
         drop(state);
         drop(before);
         to_wake
+    }
+
+    /// Tells the driver's own run functions what they have to do; returns those
+    /// to wake.
+    pub(crate) fn give_orders<'a>(
+        &self,
+        members: impl Iterator<Item = &'a mut RunningTask>,
+    ) -> Vec<Waker> {
+        self.lock().give_orders(members)
     }
 
     pub(crate) fn forget_group(&self, group: u64) {
@@ -305,6 +306,19 @@ impl Session {
         }
         let span = self.task_span(key, id);
         (!span.is_disabled()).then_some(span)
+    }
+}
+
+impl State {
+    fn give_orders<'a>(&self, members: impl Iterator<Item = &'a mut RunningTask>) -> Vec<Waker> {
+        let given = members.filter_map(|member| {
+            let order = match self.connection.ledger().task(member.key()) {
+                Some(task) => task.attachments.as_ref().map(|some| some.order),
+                None => Some(RunnerOrder::Drop),
+            };
+            member.give_order(order.unwrap_or_default())
+        });
+        given.collect()
     }
 }
 

@@ -1,0 +1,41 @@
+//! The end of a connection's task, however it comes (PROTOCOL D5).
+
+use super::Driver;
+use crate::proto::ConnectionReport;
+use crate::server::run::{Group, drop_each, drop_quietly, unless_panics};
+
+impl<S> Driver<S> {
+    /// Whatever ends the connection, its future's drop included (D5).
+    pub(super) fn leave(&mut self) -> ConnectionReport {
+        self.has_left = true;
+        let (report, news) = self.session.leave();
+        drop_each(news.new_bodies);
+        self.bodies.drop_all();
+        drop_quietly(self.reading.take());
+        for (_, task) in self.pending.drain(..) {
+            self.local.push(task);
+        }
+        if !self.local.is_empty() {
+            // A cooperating function keeps its grace, on the executor (T10),
+            // if there still is one: a panic here could be the second.
+            let members = std::mem::take(&mut self.local);
+            let group = Group::new(self.session.clone(), members, None);
+            let executor = &self.session.client().server.executor;
+            let _ = unless_panics(|| executor.spawn(Box::pin(group)));
+        }
+        if !self.batch.ended.is_empty() {
+            let ended = std::mem::take(&mut self.batch.ended);
+            self.session.finish_batch(ended, 0);
+        }
+        drop_quietly(self.spare.take());
+        report
+    }
+}
+
+impl<S> Drop for Driver<S> {
+    fn drop(&mut self) {
+        if !self.has_left {
+            self.leave();
+        }
+    }
+}
