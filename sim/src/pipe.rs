@@ -305,7 +305,12 @@ impl Pipe {
 
     /// From now on it behaves as it should; what has been lost stays lost.
     pub(crate) fn calm(&mut self, now: Duration) {
+        let buffer_bytes = self.faults.buffer_bytes;
         self.faults = LinkFaults::default();
+        if self.is_truncated() {
+            // Nothing makes room any more where nothing goes.
+            self.faults.buffer_bytes = buffer_bytes;
+        }
         self.struck = Struck::default();
         self.strikes = 0;
         self.crowd = Crowd::None;

@@ -96,7 +96,9 @@ fn due(facts: &Facts<'_>, number: usize, request: &Sent) -> Option<(u64, Moment)
     // PROTOCOL D1: what is looked at once reading has stopped is discarded.
     let slack = ms(facts.config.tolerance.late_ms + facts.config.tolerance.network_ms);
     let discarded = |stopped| facts.us(stopped) <= facts.us(request.end).saturating_add(slack);
-    if !facts.never_pauses() || facts.stopped_reading().is_some_and(discarded) {
+    let (first, end) = (facts.us(request.first), facts.us(request.end));
+    let reads_on = facts.reads_on(first, end.saturating_add(slack));
+    if !reads_on || facts.stopped_reading().is_some_and(discarded) {
         return None;
     }
     let at_once = Some((facts.us(request.end), request.end));

@@ -36,7 +36,7 @@ enum Weather {
 pub(crate) enum Judged {
     /// All of it: it came to its end.
     ToTheEnd,
-    /// What had been seen when its server crashed.
+    /// What had been seen when its server crashed, or the run was given up.
     SoFar,
     /// Nothing: no server took it.
     Not,
@@ -96,6 +96,7 @@ impl Connections {
         let mut config = state.config.clone();
         if !is_calm {
             config.tolerance.network_ms = on_the_way_ms(link);
+            config.transport_buffer_bytes = link.to_client.buffer_limit();
         }
         let recording = Recording::new(config, Arc::clone(&state.clock));
         if is_calm {
@@ -182,8 +183,17 @@ impl Connections {
 
     /// A server goes down at once: what was seen until now is all that is judged.
     pub(crate) fn crashed(&self, server: &str) {
+        self.cut_short(|connection| connection.server == server);
+    }
+
+    /// Something hangs, and all that still goes on is about to be dropped.
+    pub(crate) fn hung(&self) {
+        self.cut_short(|connection| !connection.is_closed);
+    }
+
+    fn cut_short(&self, is_cut: impl Fn(&Connection) -> bool) {
         for connection in self.locked().by_name.values_mut() {
-            if connection.server == server && connection.seen.is_none() {
+            if is_cut(connection) && connection.seen.is_none() {
                 connection.seen = Some(connection.recording.history());
                 if connection.judged == Judged::ToTheEnd {
                     connection.judged = Judged::SoFar;

@@ -238,14 +238,16 @@ fn start(
     (named, writes, reading)
 }
 
-/// What a client takes before it stops.
+/// What a client takes before it stops, in bytes and in reads: garbage may ask for
+/// gigabytes, and get them in grains within one instant.
 const RECEIVED_MOST: usize = 4 << 20;
+const READS_MOST: usize = 50_000;
 
 async fn read(mut from: impl AsyncRead + Unpin, mode: Told<Reading>, link: LinkHandle) {
     let takes = |appetite| link.set_appetite(End::Client, appetite);
     let mut buffer = vec![0; 1 << 16];
-    let mut received = 0;
-    while received < RECEIVED_MOST {
+    let (mut received, mut reads) = (0, 0);
+    while received < RECEIVED_MOST && reads < READS_MOST {
         let reading = mode.get();
         let (most, pause) = match reading {
             Reading::Gone => return,
@@ -273,10 +275,10 @@ async fn read(mut from: impl AsyncRead + Unpin, mode: Told<Reading>, link: LinkH
         };
         match read {
             Ok(0) | Err(_) => break,
-            Ok(read) => received += read,
+            Ok(read) => (received, reads) = (received + read, reads + 1),
         }
     }
-    if received >= RECEIVED_MOST {
+    if received >= RECEIVED_MOST || reads >= READS_MOST {
         takes(Appetite::Slow);
     }
     // The stream stays until the client leaves.

@@ -81,7 +81,7 @@ impl Pipe {
 
     /// A read has made room.
     pub(super) fn makes_room(&mut self, now: Duration) {
-        if self.crowd != Crowd::None {
+        if self.crowd == Crowd::Waiting {
             self.crowd = Crowd::Relieved { at: now };
         }
     }

@@ -6,7 +6,7 @@ use oracle::{
 };
 
 use super::requests::{ASKS, OPS, Wire, op, pause_ms};
-use super::troubles::faults;
+use super::troubles::{at_bytes, budget_ms, faults};
 use super::{Action, ClientKind, ClientPlan, Event, Phases, Plan};
 use crate::{Interleaving, LinkFaults, LinkPlan, Rng, Seed};
 
@@ -73,7 +73,7 @@ impl Plan {
     pub fn generate(seed: u64, profile: Profile) -> Self {
         let seeds = Seed(seed);
         let mut rng = seeds.child("plan", 0).stream();
-        let clients = clients(seeds, profile, &mut rng);
+        let mut clients = clients(seeds, profile, &mut rng);
         let servers = if clients.iter().any(|c| c.kind != ClientKind::Wire) {
             rng.between(1, 2) as u32
         } else {
@@ -91,6 +91,8 @@ impl Plan {
         events.sort_by_key(|event| event.at_ms);
         let last = events.last().map_or(0, |event| event.at_ms);
         let faults = faults(&clients, servers, profile, last, &mut rng);
+        at_bytes(&mut clients, profile, seeds);
+        let budget_ms = budget_ms(&clients);
         let interleaving = Interleaving {
             put_off_permille: *rng.pick(&[0, 100, 300, 450]),
             ..Interleaving::default()
@@ -106,7 +108,7 @@ impl Plan {
             interleaving,
             phases: Phases {
                 calm_at_ms: last + rng.between(0, 2000),
-                budget_ms: 120_000,
+                budget_ms,
             },
         }
     }
