@@ -150,6 +150,11 @@ impl Pipe {
         self.written
     }
 
+    /// How many faults at a byte have struck.
+    pub(crate) const fn strikes(&self) -> usize {
+        self.strikes
+    }
+
     pub(crate) const fn read_bytes(&self) -> u64 {
         self.read
     }

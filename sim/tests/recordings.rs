@@ -388,13 +388,22 @@ fn what_a_fault_swallows_was_never_sent() {
 }
 
 #[test]
+fn what_dies_behind_its_end_sends_nothing_more() {
+    let case = Case::wire().op(0, send(7, json!({"echo": 2})));
+    let case = case.op(9, send(8, json!({"echo": 2})));
+    let case = case.at_byte_to_server(3, Fault::Truncate);
+    let case = case.strike(1, Writer::Client, Fault::SilentDeath);
+    assert_eq!(bytes_of(&case.recorded(), sent), [1, 0, 0]);
+    case.is_as_it_should();
+}
+
+#[test]
 fn a_client_is_judged_by_what_came_to_it() {
     let call = || json!({"call": {"ask": {"echo": 1015}, "idempotent": false}});
-    for byte in 0..60 {
-        let case = Case::caller().event(0, call()).event(50, call()).calm_at(100);
-        let flips = Fault::Corrupt { xor: 1 };
-        case.at_byte_to_client(byte, flips).is_as_it_should();
-        let case = Case::caller().event(0, call()).event(50, call()).calm_at(100);
-        case.at_byte_to_server(byte, flips).is_as_it_should();
+    let case = || Case::caller().event(0, call()).event(50, call()).calm_at(100);
+    for (byte, xor) in (0..60).flat_map(|byte| [(byte, 1), (byte, 0xff)]) {
+        let flips = Fault::Corrupt { xor };
+        case().at_byte_to_client(byte, flips).recorded();
+        case().at_byte_to_server(byte, flips).recorded();
     }
 }

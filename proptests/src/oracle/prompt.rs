@@ -26,7 +26,8 @@ pub(crate) fn check_after_stalls(facts: &Facts<'_>, found: &mut Found<'_>) {
     let Some(flows) = ends.max_by_key(|end| end.unwrap_or(Moment::MAX)).flatten() else {
         return;
     };
-    let late = ms(facts.config.tolerance.late_ms + facts.config.tolerance.network_ms);
+    // What sets out then takes its way, and so does its answer.
+    let late = ms(facts.config.tolerance.late_ms + 2 * facts.config.tolerance.network_ms);
     let until = facts.us(flows) + late;
     let over = facts
         .stopped_reading()

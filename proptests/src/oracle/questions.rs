@@ -113,7 +113,8 @@ impl<'h> Facts<'h> {
             )
         };
         let mut observed = self.observed();
-        self.report.is_some_and(is_error)
+        // A history that is cut off has no report: an error may have begun to end it.
+        self.report.is_none_or(is_error)
             && observed.any(|(moment, what)| {
                 let ending = Ending::Interrupted;
                 moment < before && *what == Observed::Finished { id, ending }

@@ -126,6 +126,11 @@ accepted! {
     a_client_that_reads_nothing: h().config(|c| c.transport_buffer_bytes = 64).stalls().sends(1, SCRIPTED).starts(1, 1, 20)
         .ends(1, RunEnd::Whole { bytes: 1000 }).at(5000)
         .closed_with(Reason::WriteTimeout, |r| { r.interrupted_tasks[0].state = State::Responding; r.bytes_written = 64; });
+    a_list_behind_an_error_in_a_history_that_is_cut_off: h().sends(1, SCRIPTED).starts(1, 1, 20).sends(1, Ask::Echo(0))
+        .observed(Observed::Finished { id: 1, ending: Ending::Interrupted }).lists(&[]);
+    a_request_that_a_full_buffer_held_and_the_way_there_and_back: h().config(|c| c.tolerance.network_ms = 50)
+        .event(What::Stalled(Direction::ToServer)).sends(1, Ask::KeepAlive(0)).event(What::Flowing(Direction::ToServer))
+        .at(115).ok(1, b"").until(500);
     a_client_that_reads_at_last: h().config(|c| c.transport_buffer_bytes = 64).stalls().sends(1, SCRIPTED).starts(1, 1, 20)
         .ends(1, RunEnd::Whole { bytes: 100 }).at(20_000).flows().ok(1, &(0..100).collect::<Vec<u8>>());
     a_client_that_drips: h().config(|c| c.transport_buffer_bytes = 64).stalls().sends(1, SCRIPTED).starts(1, 1, 20)

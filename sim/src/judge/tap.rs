@@ -126,8 +126,12 @@ impl Tap {
         self.stream.handle()
     }
 
-    /// The server is judged by what comes to it: what is swallowed was never sent.
+    /// The server is judged by what comes to it: what is swallowed was never sent,
+    /// and nothing is behind an end that a fault has made.
     fn sent(&self, written: &[u8]) {
+        if self.sending.has_ended.load(Ordering::Relaxed) {
+            return;
+        }
         let out = self.stream.set_out(written);
         if !out.is_empty() && out != written {
             self.connections.altered_request(&self.name);

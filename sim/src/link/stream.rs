@@ -140,6 +140,22 @@ impl LinkStream {
         if self.is_put_off(&mut state, self.end, cx) {
             return Attempt::PutOff;
         }
+        let struck = state.pipes[self.end.index()].strikes();
+        let attempt = self.write(&mut state, now, cx, bytes);
+        if state.pipes[self.end.index()].strikes() == struck {
+            return attempt;
+        }
+        // As after a fault at any time, everybody who waits has something new to look at.
+        attempt.and_wake(state.wakers())
+    }
+
+    fn write(
+        &self,
+        state: &mut State,
+        now: Duration,
+        cx: &Context<'_>,
+        bytes: &[u8],
+    ) -> Attempt<usize> {
         match state.pipes[self.end.index()].write(now, bytes) {
             Written::Taken {
                 bytes: taken,
