@@ -6,6 +6,7 @@
 
 mod attempt;
 mod handle;
+mod pace;
 mod stream;
 mod watcher;
 
@@ -111,6 +112,8 @@ pub fn link(
             ends: [EndState::default(), EndState::default()],
             reset: None,
             had_ended: None,
+            told: Default::default(),
+            events: Vec::new(),
         }),
     });
     let end = |end| LinkStream::new(Arc::clone(&link), end);
@@ -134,6 +137,10 @@ struct State {
     reset: Option<Reset>,
     /// Once it has been: whether each end's direction had ended before.
     had_ended: Option<[bool; 2]>,
+    /// What the watcher knows of each pipe.
+    told: [pace::Told; 2],
+    /// What the watcher is to be told.
+    events: Vec<LinkEvent>,
 }
 
 /// The connection is, or will be, reset.
@@ -199,6 +206,9 @@ impl State {
         let new = Reset { at, by };
         let keeps = |old: &Reset| old.at <= at && (old.by == by || old.by == ResetBy::Fault);
         self.reset = self.reset.filter(keeps).or(Some(new));
+        if by == ResetBy::Fault {
+            self.events.push(LinkEvent::Reset);
+        }
     }
 
     /// When the connection will be reset, as far as time alone decides it.
@@ -262,6 +272,7 @@ impl Link {
             let result = change(&mut state, now);
             (result, state.wakers())
         };
+        self.tell();
         wakers.into_iter().for_each(Waker::wake);
         result
     }

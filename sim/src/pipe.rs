@@ -7,6 +7,10 @@ use std::time::Duration;
 
 use crate::faults::{Consequence, LinkFaults, Struck};
 use crate::rng::Rng;
+use altered::Altered;
+use pace::Crowd;
+
+pub(crate) use pace::{Appetite, FOR_EVER};
 
 /// One direction, from its writer to its reader.
 #[derive(Debug)]
@@ -31,6 +35,11 @@ pub(crate) struct Pipe {
     flow: Flow,
     writer: Writer,
     reader: Reader,
+    altered: Altered,
+    appetite: Appetite,
+    crowd: Crowd,
+    /// The longest time that a byte takes by itself.
+    promised: Duration,
 }
 
 /// Bytes of one write.
@@ -38,6 +47,8 @@ pub(crate) struct Pipe {
 struct Parcel {
     due: Duration,
     bytes: Vec<u8>,
+    /// What the writer had written, where that is something else.
+    written: Option<Vec<u8>>,
     taken: usize,
 }
 
@@ -114,6 +125,7 @@ pub(crate) enum ResetBy {
 impl Pipe {
     pub(crate) fn new(faults: LinkFaults, rng: Rng) -> Self {
         Self {
+            promised: faults.longest_on_the_way(),
             faults,
             struck: Struck::default(),
             rng,
@@ -128,11 +140,19 @@ impl Pipe {
             flow: Flow::Open,
             writer: Writer::Open,
             reader: Reader::There,
+            altered: Altered::default(),
+            appetite: Appetite::default(),
+            crowd: Crowd::default(),
         }
     }
 
     pub(crate) const fn written(&self) -> u64 {
         self.written
+    }
+
+    /// How many faults at a byte have struck.
+    pub(crate) const fn strikes(&self) -> usize {
+        self.strikes
     }
 
     pub(crate) const fn read_bytes(&self) -> u64 {
@@ -174,7 +194,10 @@ impl Pipe {
             return match reset {
                 // The buffer is full, yet the fault is to be told.
                 Some(_) => Written::Taken { bytes: 0, reset },
-                None => Written::Full,
+                None => {
+                    self.waits_for_room();
+                    Written::Full
+                }
             };
         }
         if self.reader == Reader::Gone && self.flow != Flow::Silent {
@@ -201,19 +224,22 @@ impl Pipe {
     fn carry(&mut self, now: Duration, bytes: &[u8]) {
         self.written += bytes.len() as u64;
         self.buffered_bytes += bytes.len();
-        let goes_nowhere =
-            matches!(self.flow, Flow::Truncated { .. }) || self.reader == Reader::Gone;
+        self.altered.set_out = self.is_truncated().then(Vec::new);
+        let goes_nowhere = self.is_truncated() || self.reader == Reader::Gone;
         if goes_nowhere && self.flow != Flow::Silent {
             // It fills the buffer, or a writer could go on for ever at one instant.
             return;
         }
-        let mut bytes = bytes.to_vec();
-        self.struck.alter(&mut bytes);
+        let mut out = bytes.to_vec();
+        self.struck.alter(&mut out);
+        let written = self.altered.note(bytes, &out);
+        let bytes = out;
         let due = (self.faults).due(&mut self.rng, now, self.last_due, bytes.len());
         self.last_due = due;
         self.on_their_way.push_back(Parcel {
             due,
             bytes,
+            written,
             taken: 0,
         });
     }
@@ -284,13 +310,21 @@ impl Pipe {
 
     /// From now on it behaves as it should; what has been lost stays lost.
     pub(crate) fn calm(&mut self, now: Duration) {
+        let buffer_bytes = self.faults.buffer_bytes;
         self.faults = LinkFaults::default();
+        if self.is_truncated() {
+            // Nothing makes room any more where nothing goes.
+            self.faults.buffer_bytes = buffer_bytes;
+        }
         self.struck = Struck::default();
         self.strikes = 0;
+        self.crowd = Crowd::None;
         self.read_not_before = now;
     }
 }
 
+mod altered;
+mod pace;
 mod reading;
 #[cfg(test)]
 mod tests;

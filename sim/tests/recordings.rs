@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use asyncserver_sim::{Fault, Plan, Trace, Trouble, Writer, play};
-use oracle::Reached;
+use oracle::{Direction, Hex, Reached, What};
 use serde_json::{Value, json};
 
 /// A plan of one client, played with many seeds.
@@ -46,15 +46,66 @@ impl Case {
         self.event(at_ms, json!({ "wire": op }))
     }
 
-    fn strike(mut self, at_ms: u64, writer: Writer, fault: Fault) -> Self {
+    fn strike(self, at_ms: u64, writer: Writer, fault: Fault) -> Self {
         let trouble = Trouble::Strike {
             client: "client-0".into(),
             server: 0,
             writer,
             fault,
         };
+        self.trouble(at_ms, trouble)
+    }
+
+    /// Nothing that `writer` writes passes.
+    fn cut(self, at_ms: u64, writer: Writer, for_ms: u64) -> Self {
+        let trouble = Trouble::Cut {
+            client: "client-0".into(),
+            server: 0,
+            writer: Some(writer),
+            for_ms,
+        };
+        self.trouble(at_ms, trouble)
+    }
+
+    fn trouble(mut self, at_ms: u64, trouble: Trouble) -> Self {
         self.faults.push((at_ms, trouble));
         self
+    }
+
+    /// A fault strikes what the client writes, at a byte.
+    fn at_byte_to_server(mut self, byte: u64, fault: Fault) -> Self {
+        self.link["to_server"]["at_bytes"] = json!([{"byte": byte, "fault": fault}]);
+        self
+    }
+
+    /// The same of what the server writes.
+    fn at_byte_to_client(mut self, byte: u64, fault: Fault) -> Self {
+        self.link["to_client"]["at_bytes"] = json!([{"byte": byte, "fault": fault}]);
+        self
+    }
+
+    fn calm_at(mut self, ms: u64) -> Self {
+        self.calm_at_ms = ms;
+        self
+    }
+
+    /// What was recorded of the first connection, with its time in milliseconds.
+    fn recorded(&self) -> Vec<(u64, What)> {
+        let played = play(&self.plan(1), Trace::off());
+        assert_eq!(played.verdict, None);
+        let events = played.connections[0].history.events.clone();
+        let timed = events.into_iter().map(|event| {
+            assert_eq!(event.at_us % 1000, 0, "{event:?}");
+            (event.at_us / 1000, event.what)
+        });
+        timed.collect()
+    }
+
+    /// When its directions stall and flow.
+    fn flow(&self) -> Vec<(u64, What)> {
+        let mut recorded = self.recorded();
+        recorded.retain(|(_, what)| matches!(what, What::Stalled(_) | What::Flowing(_)));
+        recorded
     }
 
     fn plan(&self, seed: u64) -> Plan {
@@ -67,7 +118,7 @@ impl Case {
             "clients": [{"name": "client-0", "kind": self.client, "server": 0, "link": self.link}],
             "events": self.events.iter().enumerate().map(event).collect::<Vec<_>>(),
             "faults": self.faults.iter().enumerate().map(fault).collect::<Vec<_>>(),
-            "phases": {"calm_at_ms": self.calm_at_ms},
+            "phases": {"calm_at_ms": self.calm_at_ms, "budget_ms": 400_000},
         });
         Plan::from_json(&plan.to_string()).unwrap()
     }
@@ -213,6 +264,158 @@ fn what_two_connections_reach_together_is_counted() {
     }
 }
 
+const STALLS: fn(Direction) -> What = What::Stalled;
+const FLOWS: fn(Direction) -> What = What::Flowing;
+const TO_SERVER: Direction = Direction::ToServer;
+const TO_CLIENT: Direction = Direction::ToClient;
+
+#[test]
+fn a_direction_flows_again_when_its_cut_is_healed() {
+    let case = Case::wire().cut(100, Writer::Client, 400).calm_at(2000);
+    let expected = [(100, STALLS(TO_SERVER)), (500, FLOWS(TO_SERVER))];
+    assert_eq!(case.flow(), expected);
+    let case = Case::wire().cut(100, Writer::Server, 4000).calm_at(150);
+    let expected = [(100, STALLS(TO_CLIENT)), (4100, FLOWS(TO_CLIENT))];
+    assert_eq!(case.flow(), expected);
+}
+
+#[test]
+fn a_direction_flows_again_when_its_stall_is_over_or_all_is_calm() {
+    let stall = |ms| Case::wire().strike(100, Writer::Server, Fault::Stall { ms });
+    let expected = [(100, STALLS(TO_CLIENT)), (400, FLOWS(TO_CLIENT))];
+    assert_eq!(stall(300).calm_at(2000).flow(), expected);
+    let expected = [(100, STALLS(TO_CLIENT)), (250, FLOWS(TO_CLIENT))];
+    assert_eq!(stall(300).calm_at(250).flow(), expected);
+    let twice = stall(300).strike(200, Writer::Server, Fault::Stall { ms: 500 });
+    let expected = [(100, STALLS(TO_CLIENT)), (700, FLOWS(TO_CLIENT))];
+    assert_eq!(twice.calm_at(2000).flow(), expected);
+}
+
+#[test]
+fn responses_flow_again_when_the_client_reads_again() {
+    let case = Case::wire()
+        .op(10, json!({"op": "stop_reading"}))
+        .op(200, json!({"op": "read_all"}))
+        .op(300, json!({"op": "read_slowly", "bytes": 1, "every_ms": 5}))
+        .calm_at(450);
+    let expected = [
+        (10, STALLS(TO_CLIENT)),
+        (200, FLOWS(TO_CLIENT)),
+        (300, STALLS(TO_CLIENT)),
+        (450, FLOWS(TO_CLIENT)),
+    ];
+    assert_eq!(case.flow(), expected);
+}
+
+#[test]
+fn what_stalls_for_two_reasons_flows_again_when_both_are_gone() {
+    let case = Case::wire()
+        .op(200, json!({"op": "stop_reading"}))
+        .op(900, json!({"op": "read_all"}))
+        .cut(100, Writer::Server, 400)
+        .calm_at(2000);
+    let expected = [(100, STALLS(TO_CLIENT)), (900, FLOWS(TO_CLIENT))];
+    assert_eq!(case.flow(), expected);
+}
+
+#[test]
+fn a_slow_link_flows_when_all_is_calm_and_what_it_put_off_has_come() {
+    let mut case = Case::wire().calm_at(700);
+    case.link = json!({"to_client": {"bytes_per_second": 1000}});
+    let expected = [(0, STALLS(TO_CLIENT)), (700, FLOWS(TO_CLIENT))];
+    assert_eq!(case.flow(), expected);
+    let case = case.op(0, send(1, json!({"produce": 1992})));
+    let expected = [(0, STALLS(TO_CLIENT)), (2006, FLOWS(TO_CLIENT))];
+    assert_eq!(case.flow(), expected);
+}
+
+#[test]
+fn a_dead_connection_never_flows_and_is_reset_when_all_is_calm() {
+    let case = Case::wire().strike(100, Writer::Client, Fault::SilentDeath);
+    let recorded = case.calm_at(400).recorded();
+    let first = |is_it: fn(&What) -> bool| recorded.iter().find(|(_, what)| is_it(what)).cloned();
+    assert_eq!(
+        first(|what| matches!(what, What::Stalled(_))),
+        Some((100, STALLS(TO_SERVER)))
+    );
+    assert_eq!(
+        first(|what| *what == What::ClientReset),
+        Some((400, What::ClientReset))
+    );
+}
+
+#[test]
+fn a_buffer_that_is_full_holds_back_what_does_not_fit_until_it_is_read() {
+    let mut case = Case::wire()
+        .op(0, send(1, json!({"produce": 300})))
+        .calm_at(2000);
+    case.link = json!({"to_client": {"latency_ms": 60, "buffer_bytes": 120}});
+    // 308 bytes in three journeys.
+    let flow = case.flow();
+    assert_eq!(flow.first(), Some(&(0, STALLS(TO_CLIENT))));
+    assert_eq!(flow.last(), Some(&(120, FLOWS(TO_CLIENT))));
+}
+
+#[test]
+fn a_fault_at_a_byte_is_recorded_as_one_at_a_time() {
+    let echo = |at_ms| (at_ms, send(1, json!({"echo": 9})));
+    let recorded = |fault| {
+        let (at_ms, op) = echo(300);
+        let timed = Case::wire()
+            .op(at_ms, op)
+            .strike(300, Writer::Client, fault);
+        let (at_ms, op) = echo(300);
+        let at_byte = Case::wire().op(at_ms, op).at_byte_to_server(0, fault);
+        [timed, at_byte].map(|case| {
+            let mut recorded = case.calm_at(1000).recorded();
+            recorded.retain(|(_, what)| {
+                let ends = [What::ClientEnded, What::ClientReset];
+                ends.contains(what) || matches!(what, What::Stalled(_) | What::Flowing(_))
+            });
+            recorded.truncate(1);
+            recorded
+        })
+    };
+    for (fault, what) in [
+        (Fault::Reset, What::ClientReset),
+        (Fault::HalfClose, What::ClientEnded),
+        (Fault::Truncate, What::ClientEnded),
+        (Fault::SilentDeath, STALLS(TO_SERVER)),
+        (Fault::Stall { ms: 50 }, STALLS(TO_SERVER)),
+        (
+            Fault::SlowReader {
+                bytes_per_second: 9,
+            },
+            STALLS(TO_SERVER),
+        ),
+    ] {
+        assert_eq!(
+            recorded(fault),
+            [[(300, what.clone())], [(300, what)]],
+            "{fault:?}"
+        );
+    }
+}
+
+fn bytes_of(recorded: &[(u64, What)], of: fn(&What) -> Option<&Hex>) -> Vec<u8> {
+    let pieces = recorded.iter().filter_map(|(_, what)| of(what));
+    pieces.flat_map(|piece| piece.0.clone()).collect()
+}
+
+const fn sent(what: &What) -> Option<&Hex> {
+    match what {
+        What::Sent(bytes) => Some(bytes),
+        _ => None,
+    }
+}
+
+const fn received(what: &What) -> Option<&Hex> {
+    match what {
+        What::Received(bytes) => Some(bytes),
+        _ => None,
+    }
+}
+
 #[test]
 fn a_task_that_others_leave_no_place_is_seen_beside_them() {
     let sleep = |at_ms, id| (at_ms, send(id, json!({"sleep": {"ms": 50, "rest": 0}})));
@@ -245,5 +448,75 @@ fn a_context_that_ends_is_a_graceful_disconnect() {
     let played = play(&case.plan(0), Trace::off());
     for state in [Reached::ContextEnded, Reached::Drained] {
         assert!(played.reached.contains(&state), "{state}");
+    }
+}
+
+#[test]
+fn a_server_is_judged_by_the_request_that_came_to_it() {
+    // What it has is an echo of `aa`: the client wrote another code.
+    let case = Case::wire().op(0, json!({"op": "garbage", "bytes": "03000000070261610003"}));
+    let case = case
+        .at_byte_to_server(0, Fault::Corrupt { xor: 2 })
+        .calm_at(100);
+    let recorded = case.recorded();
+    assert_eq!(
+        bytes_of(&recorded, sent)[..9],
+        [1, 0, 0, 0, 7, 2, b'a', b'a', 0]
+    );
+    assert_eq!(
+        bytes_of(&recorded, received)[..9],
+        [0, 0, 0, 0, 7, 2, b'a', b'a', 0]
+    );
+    case.is_as_it_should();
+}
+
+#[test]
+fn a_server_is_judged_by_the_response_that_it_wrote() {
+    let case = Case::wire().op(0, send(7, json!({"echo": 2})));
+    let case = case
+        .at_byte_to_client(1, Fault::Corrupt { xor: 0xff })
+        .calm_at(100);
+    assert_eq!(
+        bytes_of(&case.recorded(), received),
+        [0, 0, 0, 0, 7, 2, 0, 1, 0]
+    );
+    case.is_as_it_should();
+}
+
+#[test]
+fn what_a_fault_swallows_was_never_sent() {
+    let case = Case::wire().op(0, send(7, json!({"echo": 2})));
+    let case = case.at_byte_to_server(3, Fault::Truncate).calm_at(100);
+    assert_eq!(bytes_of(&case.recorded(), sent), [1, 0, 0]);
+    case.is_as_it_should();
+    let timed = Case::wire().strike(50, Writer::Client, Fault::Truncate);
+    let timed = timed.op(100, send(7, json!({"echo": 2}))).calm_at(200);
+    assert!(bytes_of(&timed.recorded(), sent).is_empty());
+    timed.is_as_it_should();
+}
+
+#[test]
+fn what_dies_behind_its_end_sends_nothing_more() {
+    let case = Case::wire().op(0, send(7, json!({"echo": 2})));
+    let case = case.op(9, send(8, json!({"echo": 2})));
+    let case = case.at_byte_to_server(3, Fault::Truncate);
+    let case = case.strike(1, Writer::Client, Fault::SilentDeath);
+    assert_eq!(bytes_of(&case.recorded(), sent), [1, 0, 0]);
+    case.is_as_it_should();
+}
+
+#[test]
+fn a_client_is_judged_by_what_came_to_it() {
+    let call = || json!({"call": {"ask": {"echo": 1015}, "idempotent": false}});
+    let case = || {
+        Case::caller()
+            .event(0, call())
+            .event(50, call())
+            .calm_at(100)
+    };
+    for (byte, xor) in (0..60).flat_map(|byte| [(byte, 1), (byte, 0xff)]) {
+        let flips = Fault::Corrupt { xor };
+        case().at_byte_to_client(byte, flips).recorded();
+        case().at_byte_to_server(byte, flips).recorded();
     }
 }

@@ -47,7 +47,8 @@ fn check_ends(facts: &Facts<'_>, number: usize, task: &TaskSpec, found: &mut Fou
         .map_or(facts.history.end_us, |answer| facts.us(answer.last));
     let over = facts.over().is_some_and(|over| facts.us(over) <= until);
     let failing = facts.cannot_answer(until);
-    if answered > until && !over && !failing && facts.flows(0, u64::MAX) {
+    let flows = facts.flows(facts.us(cancelled), until);
+    if answered > until && !over && !failing && flows {
         let what = format!("task {} was not answered after its cancel", run.id);
         let allowed = format!("an answer within {} ms and 1 s", task.grace_ms());
         let answer = facts.answer(request).map(|answer| answer.first);

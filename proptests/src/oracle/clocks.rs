@@ -3,7 +3,7 @@
 use super::credit::{Part, Slack, Whole, slack};
 use super::facts::{Facts, Moment, ms};
 use super::rule::{Found, Rule};
-use crate::history::{Direction, RunEnd, What};
+use crate::history::{Direction, Event, RunEnd, What};
 use crate::report::{Reason, Report};
 
 type Impossible = (Rule, String);
@@ -33,8 +33,10 @@ fn left_us(facts: &Facts<'_>) -> u64 {
     let signs = [facts.closed, facts.server_ended];
     let signs = signs.into_iter().flatten().map(|moment| facts.us(moment));
     let network = ms(facts.config.tolerance.network_ms);
-    let reset = facts.client_reset.filter(|_| facts.never_pauses());
-    let reset = reset.map(|moment| facts.us(moment).saturating_add(network));
+    let reset = facts.client_reset.map(|moment| facts.us(moment));
+    let reset = reset.map(|came| (came, came.saturating_add(network)));
+    let reset = reset.filter(|(came, noticed)| facts.reads_on(*came, *noticed));
+    let reset = reset.map(|(_, noticed)| noticed);
     signs.chain(reset).min().unwrap_or(facts.history.end_us)
 }
 
@@ -99,7 +101,7 @@ fn check_wait(facts: &Facts<'_>, found: &mut Found<'_>) {
             .chain(facts.client_ended)
             .min();
         let ended = ended.map_or(u64::MAX, |moment| facts.us(moment));
-        if next > until && ended > until && is_idle(facts, *last) {
+        if next > until && ended > until && is_idle(facts, *last, until) {
             let what = format!(
                 "the connection had nothing to do from {} ms on and goes on",
                 facts.us(*last) / 1000
@@ -110,8 +112,9 @@ fn check_wait(facts: &Facts<'_>, found: &mut Found<'_>) {
     }
 }
 
-/// Whether at that moment everything sent had been answered.
-fn is_idle(facts: &Facts<'_>, at: Moment) -> bool {
+/// Whether at that moment everything sent had been answered, and nothing stalled
+/// until then.
+fn is_idle(facts: &Facts<'_>, at: Moment, until_us: u64) -> bool {
     let answered = facts
         .requests
         .iter()
@@ -126,22 +129,25 @@ fn is_idle(facts: &Facts<'_>, at: Moment) -> bool {
         .partial
         .as_ref()
         .is_none_or(|partial| partial.first > at);
-    answered && between && facts.flows(facts.us(at), u64::MAX)
+    answered && between && facts.flows(facts.us(at), until_us)
 }
 
-/// How close each request came to L2.
-fn slacks<'f>(facts: &'f Facts<'_>, until_us: u64) -> impl Iterator<Item = Slack> + 'f {
+/// How close each request came to L2, with the time at which it began.
+fn slacks<'f>(facts: &'f Facts<'_>, until_us: u64) -> impl Iterator<Item = (u64, Slack)> + 'f {
     let whole = facts
         .requests
         .iter()
-        .map(|request| (request.bytes.clone(), Whole::Yes));
+        .map(|request| (request.bytes.clone(), request.first, Whole::Yes));
     let partial = facts
         .partial
         .iter()
-        .map(|partial| (partial.bytes.clone(), Whole::No));
+        .map(|partial| (partial.bytes.clone(), partial.first, Whole::No));
     whole
         .chain(partial)
-        .filter_map(move |(bytes, is_whole)| slack(facts, bytes, is_whole, until_us))
+        .filter_map(move |(bytes, first, is_whole)| {
+            let slack = slack(facts, bytes, is_whole, until_us)?;
+            Some((facts.us(first), slack))
+        })
 }
 
 /// Whether some request may have come so slowly that L2 ended the connection
@@ -149,7 +155,7 @@ fn slacks<'f>(facts: &'f Facts<'_>, until_us: u64) -> impl Iterator<Item = Slack
 pub(crate) fn may_be_slow(facts: &Facts<'_>, at: Moment) -> bool {
     let tolerance = &facts.config.tolerance;
     let jitter = ms(tolerance.early_ms + 2 * tolerance.network_ms) as i64;
-    slacks(facts, facts.us(at)).any(|slack| slack.least_us <= jitter)
+    slacks(facts, facts.us(at)).any(|(_, slack)| slack.least_us <= jitter)
 }
 
 /// L2 as a reason: some request came so slowly, or stopped.
@@ -160,7 +166,7 @@ pub(crate) fn may_read_out(
 ) -> Result<(), Impossible> {
     let until = left_open_us(facts).min(facts.us(closed));
     // What a stall moves when is not known, in either direction (L7 pauses reading).
-    if held(facts, Direction::ToServer) || held(facts, Direction::ToClient) {
+    if held_on_its_way(facts, until) {
         let long = until + ms(facts.config.tolerance.early_ms) >= ms(facts.config.timeouts.read_ms);
         return if long {
             Ok(())
@@ -176,7 +182,8 @@ pub(crate) fn may_read_out(
         "a request that came more slowly than L2 allows ({} ms)",
         facts.config.timeouts.read_ms
     );
-    for slack in slacks(facts, until).filter(|slack| slack.least_us <= jitter) {
+    let close = slacks(facts, until).map(|(_, slack)| slack);
+    for slack in close.filter(|slack| slack.least_us <= jitter) {
         // A header has its time in all; which of the two names its end has is open.
         let since = until.saturating_sub(slack.moved_us);
         let fits = match (slack.part, reason) {
@@ -197,9 +204,6 @@ pub(crate) fn may_read_out(
 
 /// L2: a request that came too slowly ends the connection.
 fn check_read(facts: &Facts<'_>, found: &mut Found<'_>) {
-    if !facts.never_pauses() {
-        return;
-    }
     let tolerance = &facts.config.tolerance;
     let late = ms(tolerance.late_ms + 2 * tolerance.network_ms);
     let ends = facts
@@ -212,11 +216,12 @@ fn check_read(facts: &Facts<'_>, found: &mut Found<'_>) {
     let error = facts
         .errors()
         .find_map(|(moment, request)| request.map(|_| moment));
-    for slack in slacks(facts, until) {
+    for (first, slack) in slacks(facts, until) {
         let before = error.is_some_and(|moment| facts.us(moment) <= slack.out_us);
         // L13: bytes that come in the turn in which it runs out still count.
         let is_out = slack.least_us + late.cast_signed() < 0;
-        if is_out && slack.out_us + late < until && !before {
+        let over = slack.out_us + late;
+        if is_out && over < until && !before && facts.reads_on(first, over) {
             let what = format!(
                 "a request had not come at {} ms, and the connection goes on",
                 slack.out_us / 1000
@@ -232,70 +237,87 @@ fn check_read(facts: &Facts<'_>, found: &mut Found<'_>) {
     }
 }
 
-/// Whether that direction ever stalled.
-fn held(facts: &Facts<'_>, direction: Direction) -> bool {
-    facts.stalls.iter().any(|stall| stall.0 == direction)
+/// Whether a direction stalled while some request was on its way or being read.
+fn held_on_its_way(facts: &Facts<'_>, until_us: u64) -> bool {
+    let network = ms(facts.config.tolerance.network_ms);
+    let whole = facts.requests.iter().map(|r| (r.first, facts.us(r.end)));
+    let partial = facts.partial.iter().map(|p| (p.first, until_us));
+    let mut requests = whole.chain(partial);
+    requests.any(|(first, end)| !facts.flows(facts.us(first), end.saturating_add(network)))
 }
 
-/// L3 as a reason: the client took nothing, or little, for so long.
+/// L3 as a reason: the client took nothing, or little, for so long, and not long ago.
 pub(crate) fn may_write_out(facts: &Facts<'_>, closed: Moment) -> Result<(), Impossible> {
-    let write = ms(facts.config.timeouts.write_ms);
+    let (timeouts, tolerance) = (&facts.config.timeouts, &facts.config.tolerance);
+    let write = ms(timeouts.write_ms);
     // L3 runs in Draining, too.
-    let until = left_us(facts).min(facts.us(closed)) + ms(facts.config.tolerance.early_ms);
-    let stalls = facts
-        .stalls
-        .iter()
-        .filter(|stall| stall.0 == Direction::ToClient);
-    let first = stalls.map(|stall| facts.us(stall.1)).min();
-    match first {
-        Some(first) if until >= first.saturating_add(write) => Ok(()),
-        None if facts.config.tolerance.network_ms * 1000 >= write => Ok(()),
-        _ => Err((
-            Rule::L3,
-            format!("a client that takes nothing for {} ms", write / 1000),
-        )),
+    let until = left_us(facts).min(facts.us(closed)) + ms(tolerance.early_ms);
+    // The end may be seen as late as the linger behind it is over (D8).
+    let slack = ms(timeouts.linger_ms + tolerance.late_ms + tolerance.network_ms);
+    let stalls = || {
+        let is_it = |stall: &&Stall| stall.0 == Direction::ToClient;
+        facts.stalls.iter().filter(is_it)
+    };
+    // A response that has begun keeps its credit from one stall to the next.
+    let long = stalls().any(|stall| until >= facts.us(stall.1).saturating_add(write));
+    let recent = stalls().any(|stall| {
+        let flows = stall.2.map_or(u64::MAX, |flows| facts.us(flows));
+        flows.saturating_add(slack) >= until
+    });
+    if (long && recent) || ms(tolerance.network_ms) >= write {
+        return Ok(());
     }
+    let needed = format!("a client that takes nothing for {} ms", write / 1000);
+    Err((Rule::L3, needed))
 }
+
+type Stall = (Direction, Moment, Option<Moment>);
 
 /// L3: a client that takes nothing ends, six limits after the last of it.
 fn check_write(facts: &Facts<'_>, found: &mut Found<'_>) {
-    let stalls = facts
-        .stalls
-        .iter()
-        .filter(|stall| stall.0 == Direction::ToClient && stall.2.is_none());
-    let Some(stalled) = stalls.map(|stall| stall.1).min() else {
-        return;
-    };
+    let to_client = |stall: &&Stall| stall.0 == Direction::ToClient;
+    for (_, stalled, flows) in facts.stalls.iter().filter(to_client) {
+        let over = flows.or(facts.closed);
+        let over_us = over.map_or(facts.history.end_us, |over| facts.us(over));
+        let Some((owed, last)) = owed_in(facts, *stalled, *flows) else {
+            continue;
+        };
+        let limit = ms(6 * facts.config.timeouts.write_ms
+            + facts.config.timeouts.linger_ms
+            + facts.config.tolerance.late_ms);
+        if over_us > facts.us(last).saturating_add(limit) {
+            let until = facts.us(last).saturating_add(limit);
+            let what = format!(
+                "the client took nothing of {owed} bytes from {} ms on",
+                facts.us(last) / 1000
+            );
+            let allowed = format!("an end by {} ms (L3)", until / 1000);
+            let shown = [*stalled, last].into_iter().chain(over);
+            return found.broken(Rule::L3, what, allowed, shown);
+        }
+    }
+}
+
+/// More bytes of responses than the transport takes, which nobody took while the
+/// direction stalled; and since when it is so.
+fn owed_in(facts: &Facts<'_>, stalled: Moment, flows: Option<Moment>) -> Option<(usize, Moment)> {
+    let flows = flows.unwrap_or(Moment::MAX);
     let (mut owed, mut last) = (0, stalled);
     for run in &facts.runs {
-        let unanswered = run
-            .request
-            .is_some_and(|request| facts.requests[request].answer.is_none());
+        let answer = run.request.map(|of| facts.answer(&facts.requests[of]));
+        let unanswered = answer.is_some_and(|of| of.is_none_or(|answer| answer.first > flows));
         if let (Some((moment, RunEnd::Whole { bytes })), true) = (run.ended, unanswered)
+            && moment < flows
             && owed <= facts.config.transport_buffer_bytes
         {
             owed += bytes;
             last = last.max(moment);
         }
     }
-    let limit = ms(6 * facts.config.timeouts.write_ms
-        + facts.config.timeouts.linger_ms
-        + facts.config.tolerance.late_ms);
-    let until = facts.us(last).saturating_add(limit);
-    let closed = facts
-        .closed
-        .map_or(facts.history.end_us, |closed| facts.us(closed));
-    if owed > facts.config.transport_buffer_bytes && closed > until {
-        let what = format!(
-            "the client took nothing of {owed} bytes from {} ms on",
-            facts.us(last) / 1000
-        );
-        let allowed = format!("an end by {} ms (L3)", until / 1000);
-        found.broken(
-            Rule::L3,
-            what,
-            allowed,
-            [stalled, last].into_iter().chain(facts.closed),
-        );
-    }
+    // Each byte that moves gives credit.
+    let is_received = |(_, event): &(Moment, &Event)| matches!(event.what, What::Received(_));
+    let events = facts.history.events.iter().enumerate();
+    let mut received = events.filter(is_received).map(|(moment, _)| moment);
+    let taken = received.rfind(|moment| (stalled..flows).contains(moment));
+    (owed > facts.config.transport_buffer_bytes).then_some((owed, last.max(taken.unwrap_or(0))))
 }

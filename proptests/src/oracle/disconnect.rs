@@ -194,7 +194,7 @@ fn check_drain(facts: &Facts<'_>, found: &mut Found<'_>) {
 /// D3, L11: after the end of its stream the server waits for the client's, or
 /// linger, or the deadline; then it closes.
 fn check_linger(facts: &Facts<'_>, found: &mut Found<'_>) {
-    let (Some(ended), true) = (facts.server_ended, facts.stalls.is_empty()) else {
+    let Some(ended) = facts.server_ended else {
         return;
     };
     let tolerance = &facts.config.tolerance;
@@ -214,6 +214,11 @@ fn check_linger(facts: &Facts<'_>, found: &mut Found<'_>) {
         .min(deadline)
         .min(both);
     let late = ms(tolerance.late_ms + tolerance.network_ms);
+    // A stall keeps back when the server's stream ended, and when the client's did.
+    let set_out = facts.us(ended).saturating_sub(ms(tolerance.network_ms));
+    if !facts.flows(set_out, due.saturating_add(late)) {
+        return;
+    }
     let closed = ended_us(facts);
     let moments = || {
         [ended]

@@ -213,8 +213,10 @@ fn check_missing_goodbye(
         .iter()
         .any(|call| call.what == crate::Call::Close);
     // What L3 cuts off is not written (D8), Goodbye included.
+    let network = ms(facts.config.tolerance.network_ms);
     let stalled = facts.stalls.iter().any(|(direction, from, to)| {
-        *direction == Direction::ToClient && *from < ended && to.is_none_or(|to| to > ended)
+        let until = to.map_or(u64::MAX, |to| facts.us(to).saturating_add(network));
+        *direction == Direction::ToClient && *from < ended && until >= facts.us(ended)
     });
     let negotiating = facts
         .requests
@@ -283,11 +285,7 @@ fn check_missing_processing(facts: &Facts<'_>, found: &mut Found<'_>) {
         .filter(|r| r.code == TaskCode::NEGOTIATE.0)
         .count();
     let limits = &facts.config.limits;
-    if negotiates != 1
-        || !facts.stalls.is_empty()
-        || limits.unsent_bytes.min(limits.server_unsent_bytes) < 4096
-        || !facts.flows(0, u64::MAX)
-    {
+    if negotiates != 1 || limits.unsent_bytes.min(limits.server_unsent_bytes) < 4096 {
         return;
     }
     let interval = ms(facts.config.timeouts.processing_ms).max(1);
@@ -297,6 +295,9 @@ fn check_missing_processing(facts: &Facts<'_>, found: &mut Found<'_>) {
             continue;
         };
         let from = facts.us(run.started).max(facts.us(granted));
+        if !facts.flows(from, facts.us(answer.first)) {
+            continue;
+        }
         let due = facts
             .us(answer.first)
             .saturating_sub(from)

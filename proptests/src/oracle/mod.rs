@@ -97,6 +97,9 @@ impl<'h> Oracle<'h> {
         reasons::check(&facts, &mut found);
         clocks::check(&facts, &mut found);
         prompt::check(&facts, &mut found);
+        if found.violations.is_empty() {
+            prompt::check_after_stalls(&facts, &mut found);
+        }
         if until == Until::End {
             residue::check(&facts, &mut found);
         }

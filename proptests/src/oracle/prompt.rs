@@ -26,7 +26,8 @@ pub(crate) fn check_after_stalls(facts: &Facts<'_>, found: &mut Found<'_>) {
     let Some(flows) = ends.max_by_key(|end| end.unwrap_or(Moment::MAX)).flatten() else {
         return;
     };
-    let late = ms(facts.config.tolerance.late_ms + facts.config.tolerance.network_ms);
+    // What sets out then takes its way, and so does its answer.
+    let late = ms(facts.config.tolerance.late_ms + 2 * facts.config.tolerance.network_ms);
     let until = facts.us(flows) + late;
     let over = facts
         .stopped_reading()
@@ -96,7 +97,9 @@ fn due(facts: &Facts<'_>, number: usize, request: &Sent) -> Option<(u64, Moment)
     // PROTOCOL D1: what is looked at once reading has stopped is discarded.
     let slack = ms(facts.config.tolerance.late_ms + facts.config.tolerance.network_ms);
     let discarded = |stopped| facts.us(stopped) <= facts.us(request.end).saturating_add(slack);
-    if !facts.never_pauses() || facts.stopped_reading().is_some_and(discarded) {
+    let (first, end) = (facts.us(request.first), facts.us(request.end));
+    let reads_on = facts.reads_on(first, end.saturating_add(slack));
+    if !reads_on || facts.stopped_reading().is_some_and(discarded) {
         return None;
     }
     let at_once = Some((facts.us(request.end), request.end));

@@ -113,7 +113,8 @@ impl<'h> Facts<'h> {
             )
         };
         let mut observed = self.observed();
-        self.report.is_some_and(is_error)
+        // A history that is cut off has no report: an error may have begun to end it.
+        self.report.is_none_or(is_error)
             && observed.any(|(moment, what)| {
                 let ending = Ending::Interrupted;
                 moment < before && *what == Observed::Finished { id, ending }
@@ -129,12 +130,13 @@ impl<'h> Facts<'h> {
             .map_or(0, |last| last + 1)
     }
 
-    /// Whether nothing ever made the server pause its reading (L12): then what
-    /// was sent has been looked at after the network's and the server's delays.
-    pub(crate) fn never_pauses(&self) -> bool {
+    /// Whether between two times nothing made the server pause its reading (L12):
+    /// then what was sent has been looked at after the network's and the server's
+    /// delays. What had waited for a direction that flows again has been moved then.
+    pub(crate) fn reads_on(&self, from_us: u64, to_us: u64) -> bool {
         let limits = &self.config.limits;
         let unsent = limits.unsent_bytes.min(limits.server_unsent_bytes);
-        self.stalls.is_empty()
+        self.flows(from_us, to_us)
             && self.received_bytes < unsent as u64
             && unsent >= 1000
             && !self.is_full_of_tasks()

@@ -84,10 +84,9 @@ fn possible(facts: &Facts<'_>, report: &Report, closed: Moment) -> Result<(), Im
         Reason::Body { id } => failed(facts, id, Rule::T7),
         Reason::Transport => {
             // A client that is gone lets a write fail, with or without a reset.
-            let gone =
-                facts.client_reset.or(facts.client_ended).is_some() || !facts.stalls.is_empty();
+            let gone = facts.client_reset.or(facts.client_ended);
             need(
-                gone,
+                gone.is_some(),
                 Rule::D8,
                 "a reset, or another failure of the transport",
             )

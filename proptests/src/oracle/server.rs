@@ -4,9 +4,9 @@
 use super::facts::{Facts, Moment, Run};
 use super::places::{Alive, Full};
 use super::received::Reply;
-use super::rule::{Found, Rule, Violation};
+use super::rule::{Rule, Violation};
 use super::sent::Sent;
-use super::{Oracle, Until, prompt};
+use super::{Oracle, Until};
 use crate::history::Observed;
 use crate::report::Reason;
 use crate::server::ServerHistory;
@@ -43,11 +43,6 @@ impl ServerHistory {
         for number in 0..self.connections.len() {
             let alone = self.judged_alone(number);
             let mut of_it = Oracle::new(&alone).found(until);
-            if of_it.is_empty() {
-                let mut late = Found::new(&alone);
-                prompt::check_after_stalls(&Facts::of(&alone), &mut late);
-                of_it = late.violations;
-            }
             for violation in &mut of_it {
                 violation.what = format!("of connection {number}: {}", violation.what);
             }

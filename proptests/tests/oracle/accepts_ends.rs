@@ -130,6 +130,23 @@ accepted! {
     a_client_that_reads_nothing: h().config(|c| c.transport_buffer_bytes = 64).stalls().sends(1, SCRIPTED).starts(1, 1, 20)
         .ends(1, RunEnd::Whole { bytes: 1000 }).at(5000)
         .closed_with(Reason::WriteTimeout, |r| { r.interrupted_tasks[0].state = State::Responding; r.bytes_written = 64; });
+    a_list_behind_an_error_in_a_history_that_is_cut_off: h().sends(1, SCRIPTED).starts(1, 1, 20).sends(1, Ask::Echo(0))
+        .observed(Observed::Finished { id: 1, ending: Ending::Interrupted }).lists(&[]);
+    a_request_that_a_full_buffer_held_and_the_way_there_and_back: h().config(|c| c.tolerance.network_ms = 50)
+        .event(What::Stalled(Direction::ToServer)).sends(1, Ask::KeepAlive(0)).event(What::Flowing(Direction::ToServer))
+        .at(115).ok(1, b"").until(500);
+    a_client_that_reads_at_last: h().config(|c| c.transport_buffer_bytes = 64).stalls().sends(1, SCRIPTED).starts(1, 1, 20)
+        .ends(1, RunEnd::Whole { bytes: 100 }).at(20_000).flows().ok(1, &(0..100).collect::<Vec<u8>>());
+    a_client_that_drips: h().config(|c| c.transport_buffer_bytes = 64).stalls().sends(1, SCRIPTED).starts(1, 1, 20)
+        .ends(1, RunEnd::Whole { bytes: 100 }).at(20_000).receives(&[0]).at(40_000).receives(&[0]).at(60_000).flows()
+        .receives(&[0, 0, 1, 100]).receives(&(0..100).collect::<Vec<u8>>()).receives(&[0]);
+    a_write_timeout_as_the_client_reads_again: h().sends(1, Ask::Produce(1)).stalls().at(6000).flows().ok(1, &[0])
+        .server_ends().at(8000).closed(Reason::WriteTimeout);
+    a_request_that_waits_while_a_stall_goes_on: h().stalls().sends(1, Ask::KeepAlive(0)).at(900).flows()
+        .at(901).stalls().at(2000).flows().ok(1, b"");
+    a_read_timeout_of_a_request_that_was_held: h().event(What::Stalled(Direction::ToServer)).sends_part(1, Ask::Echo(9), 7)
+        .at(3000).event(What::Flowing(Direction::ToServer)).at(8000).server_ends().client_ends().closed(Reason::ReadTimeout);
+    a_linger_that_began_behind_a_stall: h().calls(LONG).stalls().at(1500).flows().server_ends().at(2000).closed(GRACEFUL);
     requests_that_the_network_holds: h().event(What::Stalled(Direction::ToServer)).sends(1, Ask::KeepAlive(0)).at(3000)
         .event(What::Flowing(Direction::ToServer)).ok(1, b"");
     bytes_that_never_left: h().sends(1, Ask::Echo(3)).event(What::Unsent(4)).client_ends().server_ends().closed(Reason::UnexpectedEnd { offset: 6 });

@@ -62,6 +62,36 @@ rejected! {
     a_read_timeout_though_only_requests_stalled_for_a_moment: L2,
         h().event(What::Stalled(Direction::ToServer)).sends(1, Ask::Echo(0)).at(100)
             .event(What::Flowing(Direction::ToServer)).server_ends().client_ends().closed_after(0, Reason::ReadTimeout, |_| ());
+    an_idle_connection_that_goes_on_after_a_stall: L1,
+        h().config(|c| c.timeouts.wait_ms = 500).stalls().at(100).flows().at(200).sends(1, Ask::Echo(0)).ok(1, b"").until(900);
+    a_header_that_never_comes_after_a_stall: L2, h().stalls().at(100).flows().at(200).sends_bytes(&[1, 0]).until(6000);
+    a_read_timeout_too_early_after_a_stall: L2,
+        h().event(What::Stalled(Direction::ToServer)).at(3000).event(What::Flowing(Direction::ToServer)).at(4000)
+            .sends_part(1, Ask::Echo(9), 7).at(7000).server_ends().client_ends().closed(Reason::ReadTimeout);
+    a_reset_after_a_stall_that_is_not_noticed: L1,
+        h().config(|c| c.timeouts.wait_ms = 500).stalls().at(100).flows().at(200).client_ends().client_resets().at(700)
+            .closed(Reason::TimeoutWaitingForTask);
+    a_write_timeout_long_after_a_stall: L3,
+        h().sends(1, Ask::Produce(1)).stalls().at(6000).flows().ok(1, &[0]).at(9000).closed(Reason::WriteTimeout);
+    a_client_that_took_nothing_until_it_read_again: L3,
+        h().config(|c| c.transport_buffer_bytes = 64).stalls().sends(1, SCRIPTED).starts(1, 1, 20)
+            .ends(1, RunEnd::Whole { bytes: 100 }).at(60_000).flows().ok(1, &(0..100).collect::<Vec<u8>>());
+    an_answer_that_is_late_after_a_stall: T5,
+        h().stalls().at(100).flows().at(200).sends(1, SCRIPTED).starts(1, 1, 20).ends(1, RunEnd::Whole { bytes: 0 })
+            .at(900).ok(1, b"");
+    a_request_that_is_not_looked_at_when_all_flows_again: L7,
+        h().stalls().sends(1, Ask::KeepAlive(0)).at(900).flows().at(2000).ok(1, b"");
+    a_linger_that_does_not_end_after_a_stall: D3,
+        h().stalls().at(100).flows().at(200).calls(oracle::Call::Disconnect { after_ms: 9000 }).server_ends().at(300)
+            .client_ends().until(1000);
+    a_sign_of_life_that_is_missing_after_a_stall: E5,
+        h().stalls().at(100).flows().at(200).negotiates(2).sends(1, SCRIPTED).starts(1, 1, 20).at(40_000)
+            .ends(1, RunEnd::Whole { bytes: 0 }).ok(1, b"");
+    a_cancel_that_is_not_answered_after_a_stall: T13,
+        h().stalls().at(100).flows().at(200).sends(1, SCRIPTED).starts(1, 1, 20)
+            .calls(oracle::Call::Cancel { id: 1 }).at(210).ends(1, RunEnd::Dropped).at(3000).error(1, 255);
+    a_failure_of_a_transport_that_was_only_slow: D8,
+        h().stalls().at(100).flows().at(200).closed(Reason::Transport);
     a_refused_connection_that_was_served: L8, h().sends(1, Ask::Echo(0)).ok(1, b"").server_ends().client_ends().closed(Reason::Refused);
     a_handshake_timeout_after_an_answer: L9,
         h().sends(1, Ask::Echo(0)).ok(1, b"").server_ends().client_ends().closed(Reason::HandshakeTimeout);

@@ -124,6 +124,16 @@ impl LinkFaults {
     // What the pipe asks. Each draws in the same order for the same plan, and
     // nothing where nothing is random: a calm link costs nothing.
 
+    /// The longest time that a byte takes, where its rate is not limited.
+    pub(crate) fn longest_on_the_way(&self) -> Duration {
+        Duration::from_millis(u64::from(self.latency_ms) + u64::from(self.jitter_ms))
+    }
+
+    /// Whether bytes take longer than that.
+    pub(crate) const fn limits_rate(&self) -> bool {
+        self.bytes_per_second.is_some() || self.read_bytes_per_second.is_some()
+    }
+
     pub(crate) const fn latency(&self) -> Duration {
         Duration::from_millis(self.latency_ms as u64)
     }

@@ -8,6 +8,7 @@ use asyncserver::client::{CallError, Client, Negotiation};
 use asyncserver::wire::{ByteOrder, TaskCode};
 use oracle::{Ask, Natural, Request};
 
+use super::connections::Seen;
 use super::tap::TapConnector;
 use super::told::Told;
 use crate::{Action, Host, World};
@@ -178,17 +179,19 @@ impl Caller {
 }
 
 impl CallRecord {
-    /// What is wrong with how it ended, if anything is.
-    pub(crate) fn complaint(&self, config: &oracle::Config) -> Option<String> {
+    /// What is wrong with how it ended, if anything is. Of those connections of
+    /// its client on which a fault changed bytes it is judged by what came.
+    pub(crate) fn complaint(&self, config: &oracle::Config, altered: &[&Seen]) -> Option<String> {
         let what = format!("a call of task {} by {}", self.code, self.client);
         match self.ending.as_ref()? {
-            Ended::Failed(CallError::Protocol { violation }) => Some(format!(
-                "{what}: the server broke the protocol: {violation}"
-            )),
+            Ended::Failed(CallError::Protocol { violation }) if altered.is_empty() => Some(
+                format!("{what}: the server broke the protocol: {violation}"),
+            ),
             Ended::Answered(answer) => {
                 let spec = config.task(self.code)?;
+                let came = |body: &[u8]| altered.iter().any(|c| c.altered.brings(&c.history, body));
                 match oracle::natural(spec.does, &self.message, ByteOrder::Big).0 {
-                    Natural::Ok(body) if body != *answer => Some(format!(
+                    Natural::Ok(body) if body != *answer && !came(answer) => Some(format!(
                         "{what} was answered with {} bytes that are not its result",
                         answer.len()
                     )),

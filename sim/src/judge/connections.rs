@@ -2,19 +2,21 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use asyncserver::runtime::{Clock, Endpoints};
 use harness::World as Recording;
-use oracle::{Call, Config, Direction, History, Observed, Residue, Returned, View, What};
+use oracle::{Call, Config, Direction, Event, History, Observed, Residue, Returned, View, What};
 
-use crate::{LinkFaults, LinkPlan, Network};
+use super::altered::Altered;
+use crate::{LinkFaults, LinkPlan, Probe};
 
 /// All connections of a run. A clone is the same.
 #[derive(Clone)]
 pub(crate) struct Connections(Arc<Mutex<State>>);
 
 struct State {
-    network: Network,
+    probe: Probe,
     config: Config,
     /// All recordings are on its tape.
     first: Recording,
@@ -35,9 +37,9 @@ enum Weather {
 pub(crate) enum Judged {
     /// All of it: it came to its end.
     ToTheEnd,
-    /// What had been seen when its server crashed.
+    /// What had been seen when its server crashed, or the run was given up.
     SoFar,
-    /// Nothing: what was sent is not what came.
+    /// Nothing: no server took it.
     Not,
 }
 
@@ -50,11 +52,10 @@ struct Connection {
     /// Calls of the server's program, with the number of the server's start.
     calls: Vec<(u64, u32)>,
     judged: Judged,
-    /// It will be reset when the network heals.
-    is_dead: bool,
+    /// When a direction flowed again before anybody looked.
+    flows: Vec<(Duration, Direction)>,
+    altered: Altered,
     seen: Option<History>,
-    /// As the network names it.
-    route: String,
     is_closed: bool,
 }
 
@@ -70,13 +71,14 @@ pub(crate) struct Seen {
     /// When the server took it, in microseconds of the run; the history's times count from there.
     pub(crate) opened_us: u64,
     pub(crate) history: History,
+    pub(crate) altered: Altered,
     pub(crate) faults: Vec<String>,
 }
 
 impl Connections {
-    pub(crate) fn new(config: Config, clock: Arc<dyn Clock>, network: Network) -> Self {
+    pub(crate) fn new(config: Config, clock: Arc<dyn Clock>, probe: Probe) -> Self {
         Self(Arc::new(Mutex::new(State {
-            network,
+            probe,
             first: Recording::new(config.clone(), clock),
             config,
             attempts: BTreeMap::new(),
@@ -93,21 +95,15 @@ impl Connections {
         let attempt = state.attempts.entry(pair).or_default();
         *attempt += 1;
         let name = format!("{client} {attempt}->{server}");
-        let route = format!("{client}->{server} {attempt}");
         let is_calm = state.weather == Weather::Calm;
         let mut config = state.config.clone();
         if !is_calm {
             config.tolerance.network_ms = on_the_way_ms(link);
+            config.transport_buffer_bytes = link.to_client.buffer_limit();
         }
         let recording = state.first.beside(config);
         if is_calm {
             recording.complete_all();
-        } else {
-            for (direction, faults) in directions(link) {
-                if is_slow(faults) {
-                    recording.record(What::Stalled(direction));
-                }
-            }
         }
         let connection = Connection {
             client: client.to_owned(),
@@ -116,9 +112,9 @@ impl Connections {
             generation: None,
             calls: Vec::new(),
             judged: Judged::ToTheEnd,
-            is_dead: false,
+            flows: Vec::new(),
+            altered: Altered::default(),
             seen: None,
-            route,
             is_closed: false,
         };
         state.by_name.insert(name.clone(), connection);
@@ -189,8 +185,17 @@ impl Connections {
 
     /// A server goes down at once: what was seen until now is all that is judged.
     pub(crate) fn crashed(&self, server: &str) {
+        self.cut_short(|connection| connection.server == server);
+    }
+
+    /// Something hangs, and all that still goes on is about to be dropped.
+    pub(crate) fn hung(&self) {
+        self.cut_short(|connection| !connection.is_closed);
+    }
+
+    fn cut_short(&self, is_cut: impl Fn(&Connection) -> bool) {
         for connection in self.locked().by_name.values_mut() {
-            if connection.server == server && connection.seen.is_none() {
+            if is_cut(connection) && connection.seen.is_none() {
                 connection.seen = Some(connection.recording.history());
                 if connection.judged == Judged::ToTheEnd {
                     connection.judged = Judged::SoFar;
@@ -199,45 +204,31 @@ impl Connections {
         }
     }
 
-    /// Records something on every connection between the two.
-    pub(crate) fn record_between(&self, client: &str, server: &str, whats: &[What]) {
-        self.between(client, server, |connection| {
-            for what in whats {
-                connection.recording.record(what.clone());
-            }
-        });
-    }
-
-    /// One direction between the two stalls, also for a connection that is being made.
-    pub(crate) fn stalled(&self, client: &str, server: &str, direction: Direction) {
-        let state = self.locked();
-        let links = state.network.usage().links;
-        for connection in state.by_name.values() {
-            let is_there = links.contains(&connection.route) || connection.generation.is_none();
-            if is_there && connection.client == client && connection.server == server {
-                connection.recording.record(What::Stalled(direction));
-            }
+    /// What the client wrote is not what comes to the server.
+    pub(crate) fn altered_request(&self, name: &str) {
+        if let Some(connection) = self.locked().by_name.get_mut(name) {
+            connection.altered.request();
         }
     }
 
-    /// What passes between the two is not what was sent.
-    pub(crate) fn judge_not(&self, client: &str, server: &str) {
-        self.between(client, server, |connection| connection.judged = Judged::Not);
+    /// From its `at`th byte on the client got these, and not those that the server wrote.
+    pub(crate) fn altered_response(&self, name: &str, at: usize, bytes: Vec<u8>) {
+        if let Some(connection) = self.locked().by_name.get_mut(name) {
+            connection.altered.response(at, bytes);
+        }
     }
 
-    /// What is between the two is dead, and reset when all is healed.
-    pub(crate) fn dead(&self, client: &str, server: &str) {
-        self.between(client, server, |connection| connection.is_dead = true);
-    }
-
-    fn between(&self, client: &str, server: &str, mut change: impl FnMut(&mut Connection)) {
+    /// A direction flows again, since then.
+    pub(crate) fn flows(&self, name: &str, direction: Direction, since: Duration) {
         let mut state = self.locked();
-        let links = state.network.usage().links;
-        for connection in state.by_name.values_mut() {
-            let is_made = links.contains(&connection.route);
-            if is_made && connection.client == client && connection.server == server {
-                change(connection);
-            }
+        let now = state.probe.elapsed();
+        let Some(connection) = state.by_name.get_mut(name) else {
+            return;
+        };
+        if since == now {
+            connection.recording.record(What::Flowing(direction));
+        } else {
+            connection.flows.push((since, direction));
         }
     }
 
@@ -246,9 +237,6 @@ impl Connections {
         let mut state = self.locked();
         state.weather = Weather::Calm;
         for connection in state.by_name.values() {
-            if connection.is_dead {
-                connection.recording.record(What::ClientReset);
-            }
             connection.recording.complete_all();
         }
     }
@@ -307,6 +295,14 @@ impl Connection {
             What::Called { call, .. } | What::Returned { call, .. } => !foreign(call),
             _ => true,
         });
+        for (since, direction) in &self.flows {
+            let at_us = since.as_micros();
+            insert_flow(
+                &mut history,
+                u64::try_from(at_us).unwrap_or(u64::MAX),
+                *direction,
+            );
+        }
         history.views.tasks = View::Complete;
         history.views.observer = View::Complete;
         let opened = since_opened(&mut history);
@@ -319,8 +315,19 @@ impl Connection {
             judged: opened.map_or(Judged::Not, |_| self.judged),
             opened_us: opened.unwrap_or(0),
             history,
+            altered: self.altered.clone(),
             faults: self.recording.faults(),
         }
+    }
+}
+
+/// Behind what else happened then, as what stalled the direction.
+fn insert_flow(history: &mut History, at_us: u64, direction: Direction) {
+    let events = &mut history.events;
+    let behind = events.partition_point(|event| event.at_us <= at_us);
+    let what = What::Flowing(direction);
+    if history.end_us >= at_us {
+        events.insert(behind, Event { at_us, what });
     }
 }
 
@@ -339,19 +346,8 @@ fn since_opened(history: &mut History) -> Option<u64> {
     opened
 }
 
-fn directions(link: &LinkPlan) -> [(Direction, &LinkFaults); 2] {
-    [
-        (Direction::ToServer, &link.to_server),
-        (Direction::ToClient, &link.to_client),
-    ]
-}
-
-/// Whether bytes take longer than their latency from the start.
-fn is_slow(faults: &LinkFaults) -> bool {
-    faults.bytes_per_second.is_some() || faults.read_bytes_per_second.is_some()
-}
-
-pub(super) fn on_the_way_ms(link: &LinkPlan) -> u64 {
-    let longest = |faults: &LinkFaults| u64::from(faults.latency_ms) + u64::from(faults.jitter_ms);
-    longest(&link.to_server).max(longest(&link.to_client))
+fn on_the_way_ms(link: &LinkPlan) -> u64 {
+    let longest = [&link.to_server, &link.to_client].map(LinkFaults::longest_on_the_way);
+    let longest = longest[0].max(longest[1]).as_millis();
+    u64::try_from(longest).unwrap_or(u64::MAX)
 }

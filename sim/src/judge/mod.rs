@@ -1,6 +1,7 @@
 //! Runs a plan and judges it: the safety phase with its faults, then the
 //! liveness phase, in which everything has to come to its end.
 
+mod altered;
 mod calls;
 mod connections;
 mod servers;

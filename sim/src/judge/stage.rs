@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use oracle::{Call, Direction, What};
+use oracle::Call;
 
 use super::calls::{Caller, Calls};
 use super::connections::Connections;
@@ -14,8 +14,8 @@ use super::servers::{self, PlannedServer};
 use super::tap::TapConnector;
 use super::wire::WireClient;
 use crate::{
-    Action, ClientKind, Crash, Door, Fault, LinkPlan, Plan, Rng, Route, SimClock, TimedFault,
-    Trouble, World, Writer,
+    Action, ClientKind, Crash, Door, LinkPlan, Plan, Rng, Route, SimClock, TimedFault, Trouble,
+    World, Writer,
 };
 
 /// What is left of a stage for the judge.
@@ -50,7 +50,7 @@ pub(crate) fn links(plan: &Plan) -> impl Fn(&Route, &mut Rng) -> LinkPlan + Send
 impl<'p> Stage<'p> {
     pub(crate) fn set(plan: &'p Plan, world: &World) -> Self {
         let clock = Arc::new(SimClock::new(world.probe().time().clone()));
-        let connections = Connections::new(plan.config.clone(), clock, world.network().clone());
+        let connections = Connections::new(plan.config.clone(), clock, world.probe().clone());
         let start = |number| PlannedServer::start(world, number, &plan.config, &connections);
         let servers: Vec<_> = (0..plan.servers.max(1)).map(start).collect();
         let witness = Witness {
@@ -165,7 +165,6 @@ impl<'p> Stage<'p> {
                 fault,
             } => {
                 let server = servers::name(server);
-                self.expect(&client, &server, writer, fault);
                 network.strike(&client, &server, writer.into(), fault);
             }
             Trouble::Crash {
@@ -215,44 +214,16 @@ impl<'p> Stage<'p> {
 
     fn cut(&mut self, client: String, server: String, writer: Option<Writer>, for_ms: u64) {
         let network = self.world.network().clone();
-        let connections = &self.witness.connections;
         if writer != Some(Writer::Server) {
-            connections.stalled(&client, &server, Direction::ToServer);
             network.cut(&client, &server);
         }
         if writer != Some(Writer::Client) {
-            connections.stalled(&client, &server, Direction::ToClient);
             network.cut(&server, &client);
         }
         self.run(async move {
             tokio::time::sleep(Duration::from_millis(for_ms)).await;
             network.heal_both_ways(&client, &server);
         });
-    }
-
-    /// Tells the histories what a fault does to their connections.
-    fn expect(&self, client: &str, server: &str, writer: Writer, fault: Fault) {
-        let connections = &self.witness.connections;
-        let direction = match writer {
-            Writer::Client => Direction::ToServer,
-            Writer::Server => Direction::ToClient,
-        };
-        let both = [
-            What::Stalled(Direction::ToServer),
-            What::Stalled(Direction::ToClient),
-        ];
-        let record = |whats: &[What]| connections.record_between(client, server, whats);
-        match fault {
-            Fault::Reset => record(&[What::ClientReset]),
-            Fault::HalfClose if writer == Writer::Client => record(&[What::ClientEnded]),
-            Fault::Stall { .. } | Fault::SlowReader { .. } => record(&[What::Stalled(direction)]),
-            Fault::SilentDeath => {
-                record(&both);
-                connections.dead(client, server);
-            }
-            Fault::Truncate | Fault::Corrupt { .. } => connections.judge_not(client, server),
-            _ => {}
-        }
     }
 
     /// A server can go down once at a time.

@@ -3,8 +3,10 @@
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use asyncserver::client::Connector;
 use asyncserver::runtime::Address;
@@ -14,7 +16,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::connections::Connections;
 use crate::link::LinkEvent;
-use crate::{End, LinkPlan, LinkStream, SimConnector};
+use crate::{End, LinkHandle, LinkPlan, LinkStream, SimConnector};
 
 /// Connects a client, each time to a connection that is recorded.
 #[derive(Clone)]
@@ -44,59 +46,108 @@ impl TapConnector {
     ) {
         let (name, recording) = self.connections.begin(&self.client, server, &self.link);
         let attempt = self.connector.attempt(&Address::named(server));
-        let tapped = recording.clone();
-        let delays = super::connections::on_the_way_ms(&self.link) > 0;
+        let (tapped, connections) = (recording.clone(), self.connections.clone());
+        let (tap, of) = (name.clone(), name.clone());
         let connected = async move {
             let stream = attempt.await?;
-            watch(&stream, tapped.clone(), delays);
+            let sending = Arc::new(Sending::default());
+            let flowing = connections.clone();
+            watch(&stream, &tapped, &sending, move |direction, since| {
+                flowing.flows(&of, direction, since);
+            });
             Ok(Tap {
                 stream,
+                name: tap,
                 recording: tapped,
-                sending: Sending::Open,
+                connections,
+                sending,
+                received: 0,
             })
         };
         ((name, recording), connected)
     }
 }
 
-/// Records what neither end's bytes show.
-fn watch(stream: &LinkStream, recording: Recording, delays: bool) {
-    let stalled = [AtomicBool::new(false), AtomicBool::new(false)];
+/// Records what neither end's bytes show: what happens to the connection, by a
+/// fault or not, and when.
+fn watch(
+    stream: &LinkStream,
+    recording: &Recording,
+    sending: &Arc<Sending>,
+    flows: impl Fn(Direction, Duration) + Send + Sync + 'static,
+) {
+    let (recording, sending) = (recording.clone(), Arc::clone(sending));
     stream.watch(move |event| match event {
-        LinkEvent::Failed(End::Server) => recording.record(What::ClientReset),
+        LinkEvent::Failed(End::Server) | LinkEvent::Reset => recording.record(What::ClientReset),
         LinkEvent::Failed(End::Client) => {}
-        // From now on bytes take longer than the latency says.
-        LinkEvent::BufferFull(writer) if delays => {
-            let (direction, stalled) = match writer {
-                End::Client => (Direction::ToServer, &stalled[0]),
-                End::Server => (Direction::ToClient, &stalled[1]),
-            };
-            if !stalled.swap(true, Ordering::Relaxed) {
-                recording.record(What::Stalled(direction));
-            }
-        }
-        LinkEvent::BufferFull(_) => {}
+        LinkEvent::Ended(End::Client) => sending.end(&recording),
+        // The client sees it, when it has come.
+        LinkEvent::Ended(End::Server) => {}
+        LinkEvent::Late(writer) => recording.record(What::Stalled(direction(writer))),
+        LinkEvent::InTime { writer, since } => flows(direction(writer), since),
     });
+}
+
+const fn direction(writer: End) -> Direction {
+    match writer {
+        End::Client => Direction::ToServer,
+        End::Server => Direction::ToClient,
+    }
 }
 
 /// Records what the client sends and takes.
 pub(crate) struct Tap {
     stream: LinkStream,
+    name: String,
     recording: Recording,
-    sending: Sending,
+    connections: Connections,
+    sending: Arc<Sending>,
+    /// How many bytes have come.
+    received: usize,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Sending {
-    Open,
-    Ended,
+/// Whether the end of what the client sends has been recorded.
+#[derive(Default)]
+struct Sending {
+    has_ended: AtomicBool,
+}
+
+impl Sending {
+    fn end(&self, recording: &Recording) {
+        if !self.has_ended.swap(true, Ordering::Relaxed) {
+            recording.record(What::ClientEnded);
+        }
+    }
 }
 
 impl Tap {
-    fn end(&mut self) {
-        if std::mem::replace(&mut self.sending, Sending::Ended) == Sending::Open {
-            self.recording.record(What::ClientEnded);
+    /// What acts on the connection from outside.
+    pub(crate) fn handle(&self) -> LinkHandle {
+        self.stream.handle()
+    }
+
+    /// The server is judged by what comes to it: what is swallowed was never sent,
+    /// and nothing is behind an end that a fault has made.
+    fn sent(&self, written: &[u8]) {
+        if self.sending.has_ended.load(Ordering::Relaxed) {
+            return;
         }
+        let out = self.stream.set_out(written);
+        if !out.is_empty() && out != written {
+            self.connections.altered_request(&self.name);
+        }
+        if !out.is_empty() {
+            self.recording.record(What::Sent(Hex(out)));
+        }
+    }
+
+    /// And by what it wrote; the client alone by what has come of it.
+    fn came(&mut self, bytes: &[u8]) {
+        if self.stream.as_written(bytes) != bytes {
+            let (at, bytes) = (self.received, bytes.to_vec());
+            self.connections.altered_response(&self.name, at, bytes);
+        }
+        self.received += bytes.len();
     }
 }
 
@@ -109,11 +160,13 @@ impl AsyncRead for Tap {
         let before = into.filled().len();
         let read = ready!(Pin::new(&mut self.stream).poll_read(cx, into));
         let bytes = &into.filled()[before..];
+        self.came(bytes);
         self.recording.record(match &read {
             Ok(()) if bytes.is_empty() && self.stream.was_ended_by_peer() => What::ServerEnded,
             // The end of a stream that was cut off, or ended by a fault.
             Ok(()) if bytes.is_empty() => What::ServerReset,
-            Ok(()) => What::Received(Hex(bytes.to_vec())),
+            // The server is judged by what it wrote, whatever became of it.
+            Ok(()) => What::Received(Hex(self.stream.as_written(bytes))),
             Err(_) => What::ServerReset,
         });
         Poll::Ready(read)
@@ -128,8 +181,7 @@ impl AsyncWrite for Tap {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         let taken = ready!(Pin::new(&mut self.stream).poll_write(cx, bytes))?;
-        self.recording
-            .record(What::Sent(Hex(bytes[..taken].to_vec())));
+        self.sent(&bytes[..taken]);
         Poll::Ready(Ok(taken))
     }
 
@@ -138,14 +190,13 @@ impl AsyncWrite for Tap {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.end();
         Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 }
 
 impl Drop for Tap {
     fn drop(&mut self) {
-        self.end();
+        self.sending.end(&self.recording);
         // What was not read, or comes later, is answered with a reset.
         self.recording.record(What::ClientReset);
     }

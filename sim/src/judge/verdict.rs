@@ -5,6 +5,7 @@ use std::fmt;
 
 use oracle::{Oracle, Reason, Report, What};
 
+use super::altered;
 use super::connections::{Judged, Seen};
 use super::stage::Witness;
 use super::together;
@@ -151,7 +152,9 @@ fn rejected_together(seen: &[Seen]) -> Option<Verdict> {
 fn clients(plan: &Plan, witness: &Witness, seen: &[Seen]) -> Option<Verdict> {
     let calls = witness.calls.all();
     for call in calls.values() {
-        if let Some(text) = call.complaint(&plan.config) {
+        let of_client = seen.iter().filter(|c| c.client == call.client);
+        let altered: Vec<_> = of_client.filter(|c| c.altered.is_any()).collect();
+        if let Some(text) = call.complaint(&plan.config, &altered) {
             return Some(Verdict::new(VerdictKind::Client, "answer", text));
         }
         if call.ending.is_none() {
@@ -164,7 +167,13 @@ fn clients(plan: &Plan, witness: &Witness, seen: &[Seen]) -> Option<Verdict> {
     }
     let callers = seen.iter().filter(|c| c.client.starts_with("caller"));
     let mut runs: BTreeMap<(String, Vec<u8>), u32> = BTreeMap::new();
-    for connection in callers.filter(|c| c.judged != Judged::Not) {
+    // Whoever got something else than was said may do something else.
+    let misled = |client: &str| {
+        let mut of_client = seen.iter().filter(|c| c.client == client);
+        of_client.any(|c| c.altered.is_any())
+    };
+    let faithful = callers.filter(|c| c.judged != Judged::Not && !misled(&c.client));
+    for connection in faithful {
         if let Some(Reason::DuplicateTaskId { id }) = reason(connection) {
             let text = format!("PROTOCOL N7 is broken: the client used the live id {id} again");
             return Some(Verdict::new(VerdictKind::Client, "N7", text).of(&connection.name));
@@ -218,24 +227,11 @@ fn run_messages(connection: &Seen) -> Vec<Vec<u8>> {
 /// The message of the last whole request with this code and id.
 fn last_message(mut rest: &[u8], code: u8, id: u32) -> Option<Vec<u8>> {
     let mut found = None;
-    while let Some((header, mut blocks)) = rest.split_at_checked(5) {
-        let mut message = Vec::new();
-        loop {
-            let (length, behind) = match blocks.split_first() {
-                Some((length, behind)) => (usize::from(*length), behind),
-                None => return found,
-            };
-            blocks = behind;
-            if length == 0 {
-                break;
-            }
-            let Some((block, behind)) = blocks.split_at_checked(length) else {
-                return found;
-            };
-            message.extend(block);
-            blocks = behind;
-        }
-        rest = blocks;
+    while let Some((header, behind)) = rest.split_at_checked(5) {
+        rest = behind;
+        let Some(message) = altered::message(&mut rest) else {
+            break;
+        };
         if header[0] == code && header[1..] == id.to_be_bytes() {
             found = Some(message);
         }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use asyncserver::server::ClientHandle;
 use asyncserver::wire::{ByteOrder, TaskId};
 use harness::{World as Recording, Write, writes};
-use oracle::{Call, Direction, Op, Returned, What};
+use oracle::{Call, Op, Returned};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::mpsc;
 
@@ -13,7 +13,8 @@ use super::connections::Connections;
 use super::servers::PlannedServer;
 use super::tap::TapConnector;
 use super::told::Told;
-use crate::{End, Fault, Host, Network, World};
+use crate::pipe::Appetite;
+use crate::{End, Fault, Host, LinkHandle, Network, World};
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Reading {
@@ -99,25 +100,19 @@ impl WireClient {
 
     /// What becomes of the bytes on their way.
     fn network(&self, op: &Op) {
-        let not_read = || self.recording.record(What::Stalled(Direction::ToClient));
         let (client, server) = (&self.connector.client, &self.server.name);
-        let stalled = |direction| self.connections.stalled(client, server, direction);
         let network = self.world.network();
         match op {
             Op::Leave => {
                 self.reading.tell(Reading::Gone);
             }
             Op::Reset | Op::TransportError { .. } => {
-                self.connections
-                    .record_between(client, server, &[What::ClientReset]);
                 network.strike(client, server, End::Client, Fault::Reset);
             }
             Op::StopReading => {
-                not_read();
                 self.read(Reading::Stopped);
             }
             Op::ReadSlowly { bytes, every_ms } => {
-                not_read();
                 self.read(Reading::Slowly {
                     bytes: *bytes,
                     every: Duration::from_millis((*every_ms).max(1)),
@@ -125,11 +120,9 @@ impl WireClient {
             }
             Op::ReadAll => self.read(Reading::All),
             Op::StallWriting => {
-                stalled(Direction::ToClient);
                 network.cut(server, client);
             }
             Op::StallReading => {
-                stalled(Direction::ToServer);
                 network.cut(client, server);
             }
             Op::Unstall => network.heal_both_ways(client, server),
@@ -229,10 +222,8 @@ fn start(
     let reading = Told::new(Reading::All);
     let mode = reading.clone();
     let (spawner, network) = (host.executor().clone(), network.clone());
-    let (connections, client) = (connector.connections.clone(), connector.client.clone());
-    let server = server.name.clone();
+    let (client, server) = (connector.client.clone(), server.name.clone());
     let reset = move || {
-        connections.record_between(&client, &server, &[What::ClientReset]);
         network.strike(&client, &server, End::Client, Fault::Reset);
     };
     host.executor().spawn_as("wire", async move {
@@ -242,20 +233,24 @@ fn start(
             stream = connected => stream,
         };
         let Ok(stream) = stream else { return };
+        let handle = stream.handle();
         let (from, to) = tokio::io::split(stream);
-        spawner.spawn_as("reader", read(from, mode.clone()));
+        spawner.spawn_as("reader", read(from, mode.clone(), handle));
         spawner.spawn_as("writer", write(to, to_write, mode, reset));
     });
     (named, writes, reading)
 }
 
-/// What a client takes before it stops.
+/// What a client takes before it stops, in bytes and in reads: garbage may ask for
+/// gigabytes, and get them in grains within one instant.
 const RECEIVED_MOST: usize = 4 << 20;
+const READS_MOST: usize = 50_000;
 
-async fn read(mut from: impl AsyncRead + Unpin, mode: Told<Reading>) {
+async fn read(mut from: impl AsyncRead + Unpin, mode: Told<Reading>, link: LinkHandle) {
+    let takes = |appetite| link.set_appetite(End::Client, appetite);
     let mut buffer = vec![0; 1 << 16];
-    let mut received = 0;
-    while received < RECEIVED_MOST {
+    let (mut received, mut reads) = (0, 0);
+    while received < RECEIVED_MOST && reads < READS_MOST {
         let reading = mode.get();
         let (most, pause) = match reading {
             Reading::Gone => return,
@@ -263,6 +258,10 @@ async fn read(mut from: impl AsyncRead + Unpin, mode: Told<Reading>) {
             Reading::Slowly { bytes, every } => (bytes.clamp(1, buffer.len()), every),
             Reading::All => (buffer.len(), Duration::ZERO),
         };
+        takes(match reading {
+            Reading::All => Appetite::Hungry,
+            _ => Appetite::Slow,
+        });
         let step = async {
             if !pause.is_zero() {
                 tokio::time::sleep(pause).await;
@@ -279,8 +278,11 @@ async fn read(mut from: impl AsyncRead + Unpin, mode: Told<Reading>) {
         };
         match read {
             Ok(0) | Err(_) => break,
-            Ok(read) => received += read,
+            Ok(read) => (received, reads) = (received + read, reads + 1),
         }
+    }
+    if received >= RECEIVED_MOST || reads >= READS_MOST {
+        takes(Appetite::Slow);
     }
     // The stream stays until the client leaves.
     mode.until(Reading::Gone).await;

@@ -20,6 +20,23 @@ pub(super) enum Attempt<T> {
     PutOff,
 }
 
+impl<T> Attempt<T> {
+    /// The same, and these have something new to look at.
+    pub(super) fn and_wake(self, more: Vec<Waker>) -> Self {
+        let all = |mut wakers: Vec<Waker>| {
+            wakers.extend(more);
+            wakers
+        };
+        match self {
+            Self::Done(result) => Self::DoneAndWake(result, all(Vec::new())),
+            Self::DoneAndWake(result, wakers) => Self::DoneAndWake(result, all(wakers)),
+            Self::Wait(at) => Self::WaitAndWake(at, all(Vec::new())),
+            Self::WaitAndWake(at, wakers) => Self::WaitAndWake(at, all(wakers)),
+            Self::PutOff => Self::PutOff,
+        }
+    }
+}
+
 pub(super) fn earlier(a: Option<Duration>, b: Option<Duration>) -> Option<Duration> {
     match (a, b) {
         (Some(a), Some(b)) => Some(a.min(b)),

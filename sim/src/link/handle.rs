@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::{End, EndState, Link, Presence};
 use crate::faults::{Consequence, Fault};
-use crate::pipe::{Hold, Pipe, ResetBy};
+use crate::pipe::{Appetite, Hold, Pipe, ResetBy};
 
 /// Acts on a connection from outside, at any time. A clone acts on the same one.
 ///
@@ -81,6 +81,12 @@ impl LinkHandle {
                 state.reset_by(ResetBy::Fault, at);
             }
         });
+    }
+
+    /// How `reader` takes what arrives, from now on.
+    pub(crate) fn set_appetite(&self, reader: End, appetite: Appetite) {
+        self.link.locked().pipes[reader.other().index()].set_appetite(appetite);
+        self.link.tell();
     }
 
     /// Nothing that `writer` writes arrives, until it is released.

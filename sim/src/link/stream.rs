@@ -10,7 +10,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::attempt::{Attempt, Timer, earlier, poll_attempts};
 use super::watcher::LinkEvent;
-use super::{AfterReset, End, Ending, Link, Presence, State};
+use super::{AfterReset, End, Ending, Link, LinkHandle, Presence, State};
 use crate::pipe::{Pipe, Read, ResetBy, Written};
 use crate::time::Going;
 
@@ -58,6 +58,26 @@ impl LinkStream {
     /// Tells `told` what an observer of the connection must know.
     pub(crate) fn watch(&self, told: impl Fn(LinkEvent) + Send + Sync + 'static) {
         self.link.watcher.set(told);
+        self.link.tell();
+    }
+
+    /// What sets out to the peer of the bytes that the last write took.
+    pub(crate) fn set_out(&self, written: &[u8]) -> Vec<u8> {
+        let state = self.link.locked();
+        let out = state.pipes[self.end.index()].set_out();
+        out.unwrap_or(written).to_vec()
+    }
+
+    /// What the peer had written of the bytes that the last read brought.
+    pub(crate) fn as_written(&self, read: &[u8]) -> Vec<u8> {
+        let state = self.link.locked();
+        let written = state.pipes[self.end.other().index()].read_as_written();
+        written.unwrap_or(read).to_vec()
+    }
+
+    /// What acts on the connection from outside.
+    pub(crate) fn handle(&self) -> LinkHandle {
+        LinkHandle::new(Arc::clone(&self.link))
     }
 
     /// Whether the end of the stream that it reads is what its peer has sent.
@@ -120,6 +140,22 @@ impl LinkStream {
         if self.is_put_off(&mut state, self.end, cx) {
             return Attempt::PutOff;
         }
+        let struck = state.pipes[self.end.index()].strikes();
+        let attempt = self.write(&mut state, now, cx, bytes);
+        if state.pipes[self.end.index()].strikes() == struck {
+            return attempt;
+        }
+        // As after a fault at any time, everybody who waits has something new to look at.
+        attempt.and_wake(state.wakers())
+    }
+
+    fn write(
+        &self,
+        state: &mut State,
+        now: Duration,
+        cx: &Context<'_>,
+        bytes: &[u8],
+    ) -> Attempt<usize> {
         match state.pipes[self.end.index()].write(now, bytes) {
             Written::Taken {
                 bytes: taken,
@@ -185,6 +221,7 @@ impl AsyncRead for LinkStream {
             }
             Poll::Pending => this.link.record(format_args!("{word} reads nothing yet")),
         }
+        this.link.tell();
         polled
     }
 }
@@ -219,12 +256,9 @@ impl AsyncWrite for LinkStream {
             Poll::Pending => {
                 this.link
                     .record(format_args!("{word} writes none of {all} yet"));
-                let waiting = this.link.locked().ends[this.end.index()].writer.is_some();
-                if waiting {
-                    this.link.told(LinkEvent::BufferFull(this.end));
-                }
             }
         }
+        this.link.tell();
         polled
     }
 

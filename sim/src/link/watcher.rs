@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::OnceLock;
+use std::time::Duration;
 
 use super::{End, Link};
 
@@ -10,8 +11,20 @@ use super::{End, Link};
 pub(crate) enum LinkEvent {
     /// This end is about to be given an error.
     Failed(End),
-    /// What this end writes has no room.
-    BufferFull(End),
+    /// Something else than a peer resets the connection, now or when what is on
+    /// its way has arrived.
+    Reset,
+    /// The direction that this end writes is ended, by itself or by a fault.
+    Ended(End),
+    /// From now on what this end writes may take longer than the direction's own time.
+    Late(End),
+    /// No longer so.
+    InTime {
+        /// The end that writes.
+        writer: End,
+        /// Since when, which may be a while ago: nobody had looked.
+        since: Duration,
+    },
 }
 
 type Told = dyn Fn(LinkEvent) + Send + Sync;

@@ -20,6 +20,9 @@ impl Pipe {
         }
         let most = self.faults.read_size(&mut self.rng, room);
         let bytes = self.take(now, most, &mut into);
+        if bytes > 0 {
+            self.makes_room(now);
+        }
         if let Some(at) = self.faults.reads_again_at(now, bytes) {
             self.read_not_before = at;
         }
@@ -49,6 +52,7 @@ impl Pipe {
 
     fn take(&mut self, now: Duration, most: usize, into: &mut impl FnMut(&[u8])) -> usize {
         let mut total = 0;
+        self.altered.begin_read();
         while let Some(parcel) = self.on_their_way.front_mut()
             && parcel.due <= now
             && total < most
@@ -56,6 +60,8 @@ impl Pipe {
             let rest = &parcel.bytes[parcel.taken..];
             let piece = rest.len().min(most - total);
             into(&rest[..piece]);
+            let written = parcel.written.as_ref().unwrap_or(&parcel.bytes);
+            self.altered.read(&written[parcel.taken..][..piece]);
             parcel.taken += piece;
             total += piece;
             if parcel.taken == parcel.bytes.len() {

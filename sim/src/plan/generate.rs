@@ -4,7 +4,7 @@
 use super::events::{caller_events, interruptions, wire_events};
 use super::patterns::Pattern;
 use super::settings::config;
-use super::troubles::faults;
+use super::troubles::{at_bytes, budget_ms, faults};
 use super::{ClientKind, ClientPlan, Phases, Plan};
 use crate::{Interleaving, LinkFaults, LinkPlan, Rng, Seed};
 
@@ -71,7 +71,7 @@ impl Plan {
     pub fn generate(seed: u64, profile: Profile) -> Self {
         let seeds = Seed(seed);
         let mut rng = seeds.child("plan", 0).stream();
-        let clients = clients(seeds, profile, &mut rng);
+        let mut clients = clients(seeds, profile, &mut rng);
         let servers = if clients.iter().any(|c| c.kind != ClientKind::Wire) {
             rng.between(1, 2) as u32
         } else {
@@ -100,6 +100,8 @@ impl Plan {
         let mut faults = faults(&clients, servers, profile, last, &mut rng);
         faults.extend(interruptions(seeds, &clients, servers, profile, &events));
         faults.sort_by_key(|fault| fault.at_ms);
+        at_bytes(&mut clients, profile, seeds);
+        let budget_ms = budget_ms(&clients);
         let interleaving = Interleaving {
             put_off_permille: *rng.pick(&[0, 100, 300, 450]),
             ..Interleaving::default()
@@ -115,7 +117,7 @@ impl Plan {
             interleaving,
             phases: Phases {
                 calm_at_ms: last + rng.between(0, 2000),
-                budget_ms: 120_000,
+                budget_ms,
             },
         }
     }

@@ -314,10 +314,13 @@ impl Plan {
         serde_json::to_string_pretty(self).expect("every plan is JSON")
     }
 
-    /// How many events and faults it has.
+    /// How many events and faults it has, those at a byte included.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.events.len() + self.faults.len()
+        let links = self.clients.iter().map(|client| &client.link);
+        let at_bytes =
+            links.map(|link| link.to_server.at_bytes.len() + link.to_client.at_bytes.len());
+        self.events.len() + self.faults.len() + at_bytes.sum::<usize>()
     }
 
     /// Whether nothing happens in it.

@@ -2,7 +2,7 @@
 
 use super::requests::after_ms;
 use super::{ClientPlan, Profile, TimedFault, Trouble, Writer};
-use crate::{Crash, Door, Fault, Rng};
+use crate::{Crash, Door, Fault, FaultAtByte, LinkFaults, LinkPlan, Rng, Seed};
 
 pub(super) fn faults(
     clients: &[ClientPlan],
@@ -73,6 +73,62 @@ fn trouble(rng: &mut Rng, kind: u64, client: &str, server: u32) -> Trouble {
             fault: fault(rng),
         },
     }
+}
+
+/// Faults at a byte of each connection of a client: from a stream of its own, so
+/// that a plan without them is the same.
+pub(super) fn at_bytes(clients: &mut [ClientPlan], profile: Profile, seed: Seed) {
+    let chance = match profile {
+        Profile::Calm => 0,
+        Profile::Storm => 350,
+        _ => 120,
+    };
+    for (number, client) in (0..).zip(clients) {
+        let rng = &mut seed.child("at bytes", number).stream();
+        if !rng.chance(chance) {
+            continue;
+        }
+        let which = rng.below(3);
+        if which != 0 {
+            strike_at_bytes(&mut client.link.to_server, rng);
+        }
+        if which != 1 {
+            strike_at_bytes(&mut client.link.to_client, rng);
+        }
+    }
+}
+
+/// What nothing may take longer than. A call whose response was changed may have to
+/// wait until its timeout (PROTOCOL C4).
+pub(super) fn budget_ms(clients: &[ClientPlan]) -> u64 {
+    let faults = |link: &LinkFaults| link.at_bytes.clone().into_iter();
+    let mut all = clients.iter().flat_map(|client| {
+        let LinkPlan {
+            to_server,
+            to_client,
+        } = &client.link;
+        faults(to_server).chain(faults(to_client))
+    });
+    if all.any(|at_byte| matches!(at_byte.fault, Fault::Corrupt { .. })) {
+        400_000
+    } else {
+        120_000
+    }
+}
+
+fn strike_at_bytes(link: &mut LinkFaults, rng: &mut Rng) {
+    let (most, count) = (*rng.pick(&[16, 400, 8192]), *rng.pick(&[1, 1, 2, 3]));
+    for _ in 0..count {
+        let fault = match rng.below(4) {
+            0 => Fault::Corrupt {
+                xor: rng.between(1, 255) as u8,
+            },
+            _ => fault(rng),
+        };
+        let byte = rng.size(most) - 1;
+        link.at_bytes.push(FaultAtByte { byte, fault });
+    }
+    link.at_bytes.sort_by_key(|fault| fault.byte);
 }
 
 fn fault(rng: &mut Rng) -> Fault {

@@ -4,7 +4,7 @@ mod values;
 
 use oracle::Config;
 
-use crate::{Interleaving, LinkPlan, Plan, Trace, Verdict, play};
+use crate::{Interleaving, LinkFaults, LinkPlan, Plan, Trace, Verdict, play};
 
 /// The smallest list found, in its order, of which `fails` still says so: first
 /// halves are left out, then smaller parts, then single items.
@@ -67,6 +67,11 @@ pub fn shrink(plan: &Plan, verdict: &Verdict, mut progress: impl FnMut(&Plan)) -
     }
 }
 
+/// A direction of a link.
+type Direction = fn(&mut LinkPlan) -> &mut LinkFaults;
+
+const DIRECTIONS: [Direction; 2] = [|link| &mut link.to_server, |link| &mut link.to_client];
+
 struct Shrinking<'p> {
     best: Plan,
     signature: String,
@@ -96,6 +101,9 @@ impl Shrinking<'_> {
         self.best.faults = smallest(faults, |faults| {
             self.attempt(|plan| plan.faults = faults.to_vec())
         });
+        for client in 0..self.best.clients.len() {
+            self.faults_at_bytes(client);
+        }
         for client in self.best.clients.clone() {
             self.attempt(|plan| {
                 plan.clients.retain(|other| *other != client);
@@ -107,6 +115,20 @@ impl Shrinking<'_> {
             self.attempt(|plan| plan.events = events.to_vec())
         });
         while self.best.servers > 1 && self.attempt(|plan| plan.servers -= 1) {}
+    }
+
+    fn faults_at_bytes(&mut self, client: usize) {
+        for direction in DIRECTIONS {
+            let faults = direction(&mut self.best.clients[client].link)
+                .at_bytes
+                .clone();
+            let needed = smallest(faults, |faults| {
+                self.attempt(|plan| {
+                    direction(&mut plan.clients[client].link).at_bytes = faults.to_vec();
+                })
+            });
+            direction(&mut self.best.clients[client].link).at_bytes = needed;
+        }
     }
 
     fn settings(&mut self) {
@@ -197,12 +219,33 @@ impl Shrinking<'_> {
                 }
             }
         }
+        for client in 0..self.best.clients.len() {
+            for direction in DIRECTIONS {
+                self.sizes_at_bytes(client, direction);
+            }
+        }
         for number in 0..self.best.faults.len() {
             let mut trouble = values::smaller(&self.best.faults[number].trouble);
             while let Some(smaller) = trouble.pop_front() {
                 if self.attempt(|plan| values::keep(&mut plan.faults[number].trouble, &smaller)) {
                     trouble = values::smaller(&self.best.faults[number].trouble);
                 }
+            }
+        }
+    }
+
+    fn sizes_at_bytes(&mut self, client: usize, direction: Direction) {
+        let of = |plan: &mut Plan| direction(&mut plan.clients[client].link).at_bytes.clone();
+        let mut faults = values::smaller(&of(&mut self.best));
+        while let Some(smaller) = faults.pop_front() {
+            let takes = |plan: &mut Plan| {
+                let place = &mut direction(&mut plan.clients[client].link).at_bytes;
+                values::keep(place, &smaller);
+                // Each strikes in its turn.
+                place.sort_by_key(|fault| fault.byte);
+            };
+            if self.attempt(takes) {
+                faults = values::smaller(&of(&mut self.best));
             }
         }
     }

@@ -19,6 +19,7 @@ impl Stage<'_> {
             server.record_left(&self.witness.connections);
         }
         if let Err(stalled) = rest {
+            self.witness.connections.hung();
             let mut hang = self.witness.hang.lock();
             if let Ok(hang) = &mut hang {
                 **hang = Some(stalled.to_string());

@@ -1,0 +1,65 @@
+//! What the one who watches a connection is told of its directions: when each
+//! falls behind, when it is in time again, and when it ends.
+
+use std::time::Duration;
+
+use super::{End, Link, LinkEvent, State};
+use crate::pipe::FOR_EVER;
+
+/// What has been told of a direction.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Told {
+    /// Until when it is late, as far as was known.
+    late_until: Option<Duration>,
+    is_ended: bool,
+}
+
+impl State {
+    /// Notes what has changed of the directions since it last looked.
+    pub(super) fn look_at_paces(&mut self, now: Duration) {
+        for writer in [End::Client, End::Server] {
+            self.look_at_pace(writer, now);
+            let is_ended = self.pipes[writer.index()].is_ended();
+            let told = &mut self.told[writer.index()];
+            if is_ended && !std::mem::replace(&mut told.is_ended, true) {
+                self.events.push(LinkEvent::Ended(writer));
+            }
+        }
+    }
+
+    fn look_at_pace(&mut self, writer: End, now: Duration) {
+        let pipe = &self.pipes[writer.index()];
+        // The end of the client's stream is told; of the server's, that it goes nowhere.
+        let goes_nowhere = writer == End::Server && pipe.is_truncated();
+        let late = if goes_nowhere {
+            Some(FOR_EVER)
+        } else {
+            pipe.late_until(now)
+        };
+        let told = &mut self.told[writer.index()].late_until;
+        let before = std::mem::replace(told, late);
+        let flowed = before.filter(|until| late.is_none() || *until < now);
+        if let Some(until) = flowed {
+            let since = until.min(now);
+            self.events.push(LinkEvent::InTime { writer, since });
+        }
+        if late.is_some() && (before.is_none() || flowed.is_some()) {
+            self.events.push(LinkEvent::Late(writer));
+        }
+    }
+}
+
+impl Link {
+    /// Tells what has been noted, after the lock is released.
+    pub(super) fn tell(&self) {
+        let events = {
+            let mut state = self.locked();
+            state.look_at_paces(self.probe.elapsed());
+            if state.events.is_empty() {
+                return;
+            }
+            std::mem::take(&mut state.events)
+        };
+        events.into_iter().for_each(|event| self.told(event));
+    }
+}
