@@ -104,6 +104,19 @@ async fn clients_are_listed_oldest_first() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn handles_are_equal_if_they_are_of_one_client() {
+    let server = server();
+    let _clients = [WireClient::connect(&server), WireClient::connect(&server)];
+    sleep(ms(1)).await;
+    let [first, second] = &server.clients()[..] else {
+        panic!("two clients are connected");
+    };
+    assert_eq!(first, first);
+    assert_ne!(first, second);
+    assert_eq!(second, &server.clients()[1]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_handle_knows_its_connection() {
     struct User(&'static str);
     let server = server();

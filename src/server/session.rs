@@ -198,23 +198,6 @@ fn notice(driver: &mut Driver, after: &mut AfterUnlock) {
     }
 }
 
-impl Drop for Shared {
-    fn drop(&mut self) {
-        // Every run function holds the session, so none is left here; what a
-        // connection that never ran has counted is given back all the same.
-        let (unsent, held, spare) = {
-            let state = self.state.lock();
-            (state.counted_unsent, state.counted_held, state.spare_places)
-        };
-        let server = &self.client.server;
-        server.places.held_bytes.release(held);
-        server.places.tasks.release(spare);
-        if unsent > 0 && server.places.unsent_bytes.release(unsent) {
-            server.registry.wake_all();
-        }
-    }
-}
-
 impl fmt::Debug for Session {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Session")
