@@ -1,0 +1,105 @@
+//! Requests that are answered with what they brought, in many shapes.
+
+use super::interleave::{Entry, interleave};
+use super::{Setup, Workload};
+use crate::handler::Handler;
+use crate::load::Shape;
+use crate::report::{Table, bytes, cost_table};
+use crate::server::ServerSettings;
+
+/// Connections, and requests in flight on each.
+type InFlight = (usize, usize);
+
+struct Echo {
+    in_flight: InFlight,
+    message_bytes: usize,
+    handler: Handler,
+    entries: Vec<Entry>,
+}
+
+const CONTENDERS: [Entry; 6] = [
+    Entry::wire("raw"),
+    Entry::wire("auto"),
+    Entry::wire("local"),
+    Entry::wire("spawn"),
+    Entry::calls("raw"),
+    Entry::calls("auto"),
+];
+
+pub(super) fn quick() -> Vec<Box<dyn Workload>> {
+    let mut workloads = ready(&[(1, 64), (1, 1024), (64, 16)], &[16, 1024]);
+    workloads.push(handled(Handler::Yield, (1, 1024)));
+    workloads
+}
+
+pub(super) fn all() -> Vec<Box<dyn Workload>> {
+    let in_flight = [(1, 1), (1, 64), (1, 1024), (64, 16), (1000, 1)];
+    let mut workloads = ready(&in_flight, &[16, 1024, 64 << 10]);
+    workloads.push(handled(Handler::Yield, (1, 1024)));
+    workloads.push(handled(Handler::Yield, (64, 16)));
+    workloads.push(handled(Handler::Sleep, (1, 1024)));
+    workloads.push(handled(Handler::Sleep, (64, 16)));
+    workloads.push(handled(Handler::Burn, (1, 64)));
+    workloads.push(handled(Handler::Burn, (64, 16)));
+    workloads
+}
+
+fn ready(in_flight: &[InFlight], sizes: &[usize]) -> Vec<Box<dyn Workload>> {
+    let mut workloads: Vec<Box<dyn Workload>> = Vec::new();
+    for &message_bytes in sizes {
+        for &in_flight in in_flight {
+            workloads.push(Box::new(Echo {
+                in_flight,
+                message_bytes,
+                handler: Handler::Ready,
+                entries: CONTENDERS.into(),
+            }));
+        }
+    }
+    workloads
+}
+
+fn handled(handler: Handler, in_flight: InFlight) -> Box<dyn Workload> {
+    let mut entries: Vec<_> = CONTENDERS.into();
+    if matches!(handler, Handler::Sleep | Handler::Burn) {
+        // The raw loop does neither, and threads are for just that.
+        entries[0] = Entry::wire("blocking");
+    }
+    Box::new(Echo {
+        in_flight,
+        message_bytes: 16,
+        handler,
+        entries,
+    })
+}
+
+impl Workload for Echo {
+    fn name(&self) -> String {
+        let (connections, in_flight) = self.in_flight;
+        let size = bytes(self.message_bytes).replace(' ', "");
+        let handler = format!("{:?}", self.handler).to_lowercase();
+        format!("{handler}/{connections}x{in_flight}/{size}")
+    }
+
+    fn run(&self, setup: &Setup) -> Vec<Table> {
+        let (connections, in_flight) = self.in_flight;
+        let shape = Shape {
+            connections,
+            in_flight,
+            message_bytes: self.message_bytes,
+            handler: self.handler,
+            time: setup.round_time,
+        };
+        let settings = ServerSettings::new(setup.burn);
+        let measured = interleave(setup, &self.entries, settings, shape);
+        let does = match self.handler {
+            Handler::Ready => "ready at once",
+            Handler::Yield => "yielding once",
+            Handler::Sleep => "sleeping 1 ms",
+            Handler::Burn => "computing 50 µs",
+        };
+        let size = bytes(self.message_bytes);
+        let title = format!("{connections}×{in_flight} in flight, {size}, {does}");
+        vec![cost_table(title, &measured)]
+    }
+}
