@@ -2,6 +2,8 @@
 
 mod asyncserver;
 mod raw;
+mod tarpc;
+mod tonic;
 
 use tokio::net::TcpListener;
 
@@ -37,12 +39,17 @@ impl Served for Silent {
     }
 }
 
-const ALL: [&dyn Contender; 5] = [
+/// For peers whose default would forbid the larger workloads.
+const MOST_MESSAGE_BYTES: usize = 64 << 20;
+
+const ALL: [&dyn Contender; 7] = [
     &raw::Raw,
     &asyncserver::AUTO,
     &asyncserver::LOCAL,
     &asyncserver::SPAWN,
     &asyncserver::BLOCKING,
+    &tarpc::Tarpc,
+    &tonic::Tonic,
 ];
 
 pub(crate) fn find(name: &str) -> Option<&'static dyn Contender> {

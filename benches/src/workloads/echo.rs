@@ -17,13 +17,15 @@ struct Echo {
     entries: Vec<Entry>,
 }
 
-const CONTENDERS: [Entry; 6] = [
+const CONTENDERS: [Entry; 8] = [
     Entry::wire("raw"),
     Entry::wire("auto"),
     Entry::wire("local"),
     Entry::wire("spawn"),
     Entry::calls("raw"),
     Entry::calls("auto"),
+    Entry::calls("tarpc"),
+    Entry::calls("tonic"),
 ];
 
 pub(super) fn quick() -> Vec<Box<dyn Workload>> {

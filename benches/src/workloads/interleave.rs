@@ -39,6 +39,7 @@ impl Entry {
     fn label(&self) -> String {
         match self.load {
             Load::Wire => self.contender.to_owned(),
+            Load::Calls if matches!(self.contender, "tarpc" | "tonic") => self.contender.to_owned(),
             Load::Calls => format!("{} + client", self.contender),
         }
     }
