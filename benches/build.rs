@@ -1,4 +1,7 @@
-//! Makes the code of the tonic service, without a compiler of protocol buffers.
+//! Makes the code of the tonic service, without a compiler of protocol buffers,
+//! and keeps what the compiler calls itself.
+
+use std::process::Command;
 
 use tonic_build::manual::{Builder, Method, Service};
 
@@ -21,4 +24,14 @@ fn main() {
         service.method(method)
     });
     Builder::new().compile(&[service.build()]);
+    tell_compiler();
+}
+
+/// The compiler's version, for the results.
+fn tell_compiler() {
+    let compiler = std::env::var_os("RUSTC").expect("Cargo sets it");
+    let version = Command::new(compiler).arg("--version").output();
+    let version = String::from_utf8(version.expect("it runs").stdout).expect("text");
+    println!("cargo::rustc-env=BENCHES_RUSTC={}", version.trim());
+    println!("cargo::rerun-if-changed=build.rs");
 }

@@ -29,6 +29,9 @@ pub(crate) struct ServerSettings {
     /// The same for tasks of one connection.
     #[arg(long, hide = true)]
     pub(crate) in_flight_limit: Option<usize>,
+    /// The same for the bytes of a message.
+    #[arg(long, hide = true)]
+    pub(crate) message_bytes_limit: Option<usize>,
 }
 
 impl ServerSettings {
@@ -43,15 +46,30 @@ impl ServerSettings {
         BurnSteps(self.burn_steps)
     }
 
-    /// The same on the command line.
-    fn to_arguments(self) -> Vec<String> {
-        let mut arguments = vec![format!("--burn-steps={}", self.burn_steps)];
-        let limits = [
+    /// What differs from the defaults, in words; empty if nothing does.
+    pub(crate) fn note(&self) -> String {
+        let limits = self.limits().into_iter();
+        let changed = limits.filter_map(|(name, limit)| Some(format!("{name} limit {}", limit?)));
+        let changed: Vec<_> = changed.collect();
+        if changed.is_empty() {
+            return String::new();
+        }
+        format!("Not a default: {}.", changed.join(", "))
+    }
+
+    fn limits(&self) -> [(&'static str, Option<usize>); 4] {
+        [
             ("connection", self.connection_limit),
             ("task", self.task_limit),
             ("in-flight", self.in_flight_limit),
-        ];
-        for (name, limit) in limits {
+            ("message-bytes", self.message_bytes_limit),
+        ]
+    }
+
+    /// The same on the command line.
+    fn to_arguments(self) -> Vec<String> {
+        let mut arguments = vec![format!("--burn-steps={}", self.burn_steps)];
+        for (name, limit) in self.limits() {
             arguments.extend(limit.map(|limit| format!("--{name}-limit={limit}")));
         }
         arguments

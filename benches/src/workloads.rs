@@ -1,6 +1,7 @@
 //! Which load, in what shape, for whom.
 
 mod echo;
+mod idle;
 mod interleave;
 
 use std::process::ExitCode;
@@ -8,14 +9,14 @@ use std::time::Duration;
 
 use crate::arguments::Arguments;
 use crate::handler::BurnSteps;
-use crate::report::Table;
+use crate::report::Results;
 pub(crate) use interleave::Measured;
 
 /// Something that is measured, and shown as a table.
 trait Workload {
     /// What `--only` looks for.
     fn name(&self) -> String;
-    fn run(&self, setup: &Setup) -> Vec<Table>;
+    fn run(&self, setup: &Setup) -> Results;
 }
 
 /// How things are measured in this run.
@@ -71,18 +72,32 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
         return ExitCode::FAILURE;
     }
     let setup = Setup::new(arguments);
+    let mut results = Results::default();
     for workload in workloads {
-        for table in workload.run(&setup) {
+        let shown = workload.run(&setup);
+        for table in &shown.tables {
             println!("{}", table.to_text());
         }
+        results.add(shown);
+    }
+    // A part of the workloads is not the whole table.
+    if !arguments.quick && arguments.only.is_empty() && arguments.contenders.is_empty() {
+        results.write("RESULTS.md");
     }
     ExitCode::SUCCESS
 }
 
 fn quick() -> Vec<Box<dyn Workload>> {
-    echo::quick()
+    let mut workloads = echo::quick();
+    workloads.push(Box::new(idle::Idle { connections: 1_000 }));
+    workloads
 }
 
 fn all() -> Vec<Box<dyn Workload>> {
-    echo::all()
+    let mut workloads = echo::all();
+    workloads.push(Box::new(idle::Idle { connections: 5_000 }));
+    workloads.push(Box::new(idle::Idle {
+        connections: 20_000,
+    }));
+    workloads
 }

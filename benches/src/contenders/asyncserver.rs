@@ -75,6 +75,10 @@ fn limits(settings: &ServerSettings) -> Limits {
         (&mut limits.connection_limit, settings.connection_limit),
         (&mut limits.task_limit, settings.task_limit),
         (&mut limits.in_flight_limit, settings.in_flight_limit),
+        (
+            &mut limits.message_limit_bytes,
+            settings.message_bytes_limit,
+        ),
     ];
     for (limit, change) in changes {
         *limit = change.unwrap_or(*limit);

@@ -1,14 +1,19 @@
 //! Requests that are answered with what they brought, in many shapes.
 
+use asyncserver::server::Limits;
+
 use super::interleave::{Entry, interleave};
 use super::{Setup, Workload};
 use crate::handler::Handler;
 use crate::load::Shape;
-use crate::report::{Table, bytes, cost_table};
+use crate::report::{Results, body_table, bytes, cost_plot, cost_table};
 use crate::server::ServerSettings;
 
 /// Connections, and requests in flight on each.
 type InFlight = (usize, usize);
+
+/// Of messages above this the rate in MB/s tells more than that in requests/s.
+const MOST_SMALL_BYTES: usize = 64 << 10;
 
 struct Echo {
     in_flight: InFlight,
@@ -37,6 +42,7 @@ pub(super) fn quick() -> Vec<Box<dyn Workload>> {
 pub(super) fn all() -> Vec<Box<dyn Workload>> {
     let in_flight = [(1, 1), (1, 64), (1, 1024), (64, 16), (1000, 1)];
     let mut workloads = ready(&in_flight, &[16, 1024, 64 << 10]);
+    workloads.extend(ready(&[(1, 1)], &[16 << 20]));
     workloads.push(handled(Handler::Yield, (1, 1024)));
     workloads.push(handled(Handler::Yield, (64, 16)));
     workloads.push(handled(Handler::Sleep, (1, 1024)));
@@ -83,7 +89,7 @@ impl Workload for Echo {
         format!("{handler}/{connections}x{in_flight}/{size}")
     }
 
-    fn run(&self, setup: &Setup) -> Vec<Table> {
+    fn run(&self, setup: &Setup) -> Results {
         let (connections, in_flight) = self.in_flight;
         let shape = Shape {
             connections,
@@ -92,7 +98,10 @@ impl Workload for Echo {
             handler: self.handler,
             time: setup.round_time,
         };
-        let settings = ServerSettings::new(setup.burn);
+        let mut settings = ServerSettings::new(setup.burn);
+        if self.message_bytes > Limits::default().message_limit_bytes {
+            settings.message_bytes_limit = Some(self.message_bytes);
+        }
         let measured = interleave(setup, &self.entries, settings, shape);
         let does = match self.handler {
             Handler::Ready => "ready at once",
@@ -102,6 +111,15 @@ impl Workload for Echo {
         };
         let size = bytes(self.message_bytes);
         let title = format!("{connections}×{in_flight} in flight, {size}, {does}");
-        vec![cost_table(title, &measured)]
+        let plot = cost_plot(&self.name(), &title, &measured);
+        let mut table = if self.message_bytes > MOST_SMALL_BYTES {
+            body_table(title, self.message_bytes, &measured)
+        } else {
+            cost_table(title, &measured)
+        };
+        if !settings.note().is_empty() {
+            table.note(settings.note());
+        }
+        Results::from(table).with(plot)
     }
 }
