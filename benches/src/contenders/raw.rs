@@ -45,37 +45,54 @@ thread_local! {
 
 async fn echo(mut stream: TcpStream) -> std::io::Result<()> {
     stream.set_nodelay(true)?;
-    let mut frames = Frames::default();
-    let mut unsent = Vec::new();
-    while poll_fn(|cx| poll_echo(&mut stream, &mut frames, &mut unsent, cx)).await? > 0 {
-        if !unsent.is_empty() {
-            stream.write_all(&unsent).await?;
-            unsent.clear();
+    let mut connection = Connection::default();
+    while poll_fn(|cx| connection.poll_echo(&mut stream, cx)).await? > 0 {
+        if !connection.unsent.is_empty() {
+            stream.write_all(&connection.unsent).await?;
+            connection.unsent.clear();
         }
     }
     Ok(())
 }
 
-/// One read and one write, in the worker's buffer; `unsent` gets what the
-/// write did not take. Ready with the bytes read.
-fn poll_echo(
-    stream: &mut TcpStream,
-    frames: &mut Frames,
-    unsent: &mut Vec<u8>,
-    cx: &mut Context<'_>,
-) -> Poll<std::io::Result<usize>> {
-    BUFFER.with_borrow_mut(|buffer| {
-        let mut read = ReadBuf::new(buffer);
-        ready!(Pin::new(&mut *stream).poll_read(cx, &mut read))?;
-        let bytes = read.filled_mut();
-        frames.answer(bytes);
-        let written = match Pin::new(stream).poll_write(cx, bytes) {
-            Poll::Ready(written) => written?,
-            Poll::Pending => 0,
-        };
-        unsent.extend_from_slice(&bytes[written..]);
-        Poll::Ready(Ok(bytes.len()))
-    })
+#[derive(Default)]
+struct Connection {
+    frames: Frames,
+    /// The beginning of a request whose end has not come: a client may take an
+    /// answer to what it has not sent amiss.
+    kept: Vec<u8>,
+    /// What a write did not take.
+    unsent: Vec<u8>,
+}
+
+impl Connection {
+    /// One read and one write, in the worker's buffer. Ready with the bytes read.
+    fn poll_echo(
+        &mut self,
+        stream: &mut TcpStream,
+        cx: &mut Context<'_>,
+    ) -> Poll<std::io::Result<usize>> {
+        BUFFER.with_borrow_mut(|buffer| {
+            let kept = self.kept.len();
+            let mut read = ReadBuf::new(&mut buffer[kept..]);
+            ready!(Pin::new(&mut *stream).poll_read(cx, &mut read))?;
+            let read = read.filled().len();
+            buffer[..kept].copy_from_slice(&self.kept);
+            let is_full = kept + read == buffer.len();
+            let bytes = &mut buffer[..kept + read];
+            let whole = self.frames.answer(bytes, is_full);
+            self.kept.clear();
+            self.kept.extend_from_slice(&bytes[whole..]);
+            if whole > 0 {
+                let written = match Pin::new(stream).poll_write(cx, &bytes[..whole]) {
+                    Poll::Ready(written) => written?,
+                    Poll::Pending => 0,
+                };
+                self.unsent.extend_from_slice(&bytes[written..whole]);
+            }
+            Poll::Ready(Ok(read))
+        })
+    }
 }
 
 /// Where in its requests a connection is.
@@ -95,24 +112,36 @@ enum Next {
 
 impl Frames {
     /// Sets the code of each request to `OK`; requests may be cut anywhere.
-    fn answer(&mut self, bytes: &mut [u8]) {
-        let mut at = self.skip;
+    /// Returns how many bytes can be sent: the rest is the beginning of a
+    /// request, and is to come again with what follows it. One that is longer
+    /// than a full buffer is sent on in parts.
+    fn answer(&mut self, bytes: &mut [u8], is_full: bool) -> usize {
+        let (mut at, mut begun) = (self.skip, None);
         while let Some(byte) = bytes.get_mut(at) {
             match self.next {
                 Next::Code => {
+                    begun = Some(at);
                     *byte = 0;
                     self.next = Next::Length;
                     at += 5;
                 }
                 Next::Length => {
                     if *byte == 0 {
+                        begun = None;
                         self.next = Next::Code;
                     }
                     at += 1 + usize::from(*byte);
                 }
             }
         }
+        if let Some(begun) = begun
+            && (begun > 0 || !is_full)
+        {
+            *self = Self::default();
+            return begun;
+        }
         self.skip = at - bytes.len();
+        bytes.len()
     }
 }
 
@@ -120,19 +149,36 @@ impl Frames {
 mod tests {
     use super::Frames;
 
-    #[test]
-    fn requests_become_responses_wherever_they_are_cut() {
-        let requests = [1, 0, 0, 0, 1, 2, 8, 8, 1, 8, 0, 9, 0, 0, 0, 2, 0];
-        let mut responses = requests;
+    const REQUESTS: [u8; 17] = [1, 0, 0, 0, 1, 2, 8, 8, 1, 8, 0, 9, 0, 0, 0, 2, 0];
+
+    fn responses() -> [u8; 17] {
+        let mut responses = REQUESTS;
         responses[0] = 0;
         responses[11] = 0;
-        for cut in 0..=requests.len() {
-            let mut bytes = requests;
+        responses
+    }
+
+    #[test]
+    fn requests_become_responses_wherever_they_are_cut() {
+        for cut in 0..=REQUESTS.len() {
+            let mut bytes = REQUESTS;
             let mut frames = Frames::default();
-            let (head, rest) = bytes.split_at_mut(cut);
-            frames.answer(head);
-            frames.answer(rest);
-            assert_eq!(bytes, responses, "cut at {cut}");
+            let whole = frames.answer(&mut bytes[..cut], false);
+            assert!(
+                [0, 11, 17].contains(&whole),
+                "{whole} bytes of {cut} are whole"
+            );
+            assert_eq!(frames.answer(&mut bytes[whole..], false), 17 - whole);
+            assert_eq!(bytes, responses(), "cut at {cut}");
         }
+    }
+
+    #[test]
+    fn a_request_longer_than_the_buffer_is_sent_on_in_parts() {
+        let mut bytes = REQUESTS;
+        let mut frames = Frames::default();
+        assert_eq!(frames.answer(&mut bytes[..7], true), 7);
+        assert_eq!(frames.answer(&mut bytes[7..], false), 10);
+        assert_eq!(bytes, responses());
     }
 }
