@@ -13,6 +13,9 @@ pub(crate) struct Arguments {
     /// The essential workloads in short rounds, within two minutes; nothing is written.
     #[arg(long)]
     pub(crate) quick: bool,
+    /// Whether costs depend on what else there is, alone; nothing is written.
+    #[arg(long)]
+    pub(crate) growth: bool,
     /// Only workloads whose name contains one of these.
     #[arg(long, value_name = "NAME")]
     pub(crate) only: Vec<String>,

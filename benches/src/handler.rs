@@ -34,6 +34,9 @@ impl Handler {
     }
 }
 
+/// A task of asyncserver's that waits until it is cancelled.
+pub(crate) const WAIT: TaskCode = TaskCode(5);
+
 /// How much [`Handler::Burn`] computes: the same for all contenders of a run,
 /// whatever their threads are interrupted by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,6 +1,7 @@
 //! What is done to a server for a while.
 
 pub(crate) mod calls;
+pub(crate) mod held;
 pub(crate) mod wire;
 
 use std::time::Duration;

@@ -84,12 +84,13 @@ pub(crate) fn serve(
 ) -> ExitCode {
     let contender = contenders::find(contender).expect("the parent knows the contenders");
     let runtime = tokio::runtime::Runtime::new().expect("threads");
-    let listener = std::net::TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 0)));
-    let listener = listener.expect("a port");
-    listener.set_nonblocking(true).expect("an option");
-    println!("{}", listener.local_addr().expect("its address"));
     let _context = runtime.enter();
-    let listener = tokio::net::TcpListener::from_std(listener).expect("a listener");
+    let socket = tokio::net::TcpSocket::new_v4().expect("a socket");
+    let any_port = SocketAddr::from(([127, 0, 0, 1], 0));
+    socket.bind(any_port).expect("a port");
+    // Clients that come by the thousand are to wait here, not to be turned away.
+    let listener = socket.listen(4096).expect("a listener");
+    println!("{}", listener.local_addr().expect("its address"));
     let served = contender.serve(listener, settings);
     for line in std::io::stdin().lock().lines() {
         let line = line.expect("the parent writes text");

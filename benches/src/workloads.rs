@@ -1,6 +1,7 @@
 //! Which load, in what shape, for whom.
 
 mod echo;
+mod growth;
 mod idle;
 mod interleave;
 
@@ -51,7 +52,11 @@ impl Setup {
 }
 
 pub(crate) fn run(arguments: &Arguments) -> ExitCode {
-    let mut workloads = if arguments.quick { quick() } else { all() };
+    let mut workloads = match arguments {
+        Arguments { growth: true, .. } => growth::all(),
+        Arguments { quick: true, .. } => quick(),
+        _ => all(),
+    };
     if !arguments.only.is_empty() {
         workloads.retain(|workload| {
             let name = workload.name();
@@ -81,7 +86,11 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
         results.add(shown);
     }
     // A part of the workloads is not the whole table.
-    if !arguments.quick && arguments.only.is_empty() && arguments.contenders.is_empty() {
+    if !arguments.quick
+        && !arguments.growth
+        && arguments.only.is_empty()
+        && arguments.contenders.is_empty()
+    {
         results.write("RESULTS.md");
     }
     ExitCode::SUCCESS
@@ -99,5 +108,6 @@ fn all() -> Vec<Box<dyn Workload>> {
     workloads.push(Box::new(idle::Idle {
         connections: 20_000,
     }));
+    workloads.extend(growth::all());
     workloads
 }

@@ -2,15 +2,19 @@
 //! but for those that a workload could not be run with.
 
 use std::net::SocketAddr;
+use std::time::Instant;
 
 use asyncserver::client::{Client, Negotiation};
 use asyncserver::runtime::tcp::TcpListener;
-use asyncserver::server::{Execution, Limits, Registration, Server, ServerBuilder, Serving};
+use asyncserver::server::{
+    ClientHandle, Execution, Limits, Registration, Server, ServerBuilder, Serving,
+};
 
+use asyncserver::wire::TaskId;
 use bytes::Bytes;
 
 use super::{Contender, Served};
-use crate::handler::{BurnSteps, Handler, SLEEP};
+use crate::handler::{BurnSteps, Handler, SLEEP, WAIT};
 use crate::load::calls::{self, Caller};
 use crate::load::{Round, Shape};
 use crate::measure::Probe;
@@ -61,7 +65,10 @@ impl Contender for Asyncserver {
         };
         let server = builder.build();
         let serving = server.serve(TcpListener::from(listener));
-        Box::new(Running { _serving: serving })
+        Box::new(Running {
+            server,
+            _serving: serving,
+        })
     }
 
     fn call(&self, shape: Shape, probe: Probe<'_>) -> Round {
@@ -100,7 +107,12 @@ fn with_futures(builder: ServerBuilder, execution: Execution, burn: BurnSteps) -
         burn.burn();
         Ok(message)
     });
+    let waits = Registration::task(async |_, message| {
+        std::future::pending::<()>().await;
+        Ok(message)
+    });
     builder
+        .register(WAIT, "wait", waits.execution(execution))
         .register(Handler::Ready.code(), "ready", ready.execution(execution))
         .register(Handler::Yield.code(), "yield", yields.execution(execution))
         .register(Handler::Sleep.code(), "sleep", sleep.execution(execution))
@@ -129,12 +141,28 @@ fn with_threads(builder: ServerBuilder, burn: BurnSteps) -> ServerBuilder {
 }
 
 struct Running {
+    server: Server,
     _serving: Serving,
 }
 
 impl Served for Running {
+    /// Times are in nanoseconds, of all clients together.
     fn answer(&self, question: &str) -> String {
-        format!("unknown question {question}")
+        let clients = self.server.clients();
+        let began = Instant::now();
+        match question {
+            "tasks" => return self.server.task_count().to_string(),
+            "list" => drop(clients.iter().map(ClientHandle::tasks).collect::<Vec<_>>()),
+            "find 1000" => clients.iter().for_each(|client| {
+                let ids = (0..1000).map(TaskId);
+                drop(ids.map(|id| client.metadata(id)).collect::<Vec<_>>());
+            }),
+            "cancel 1000" => clients.iter().for_each(|client| {
+                (0..1000).for_each(|id| client.cancel(TaskId(id)));
+            }),
+            other => return format!("unknown question {other}"),
+        }
+        began.elapsed().as_nanos().to_string()
     }
 }
 

@@ -118,7 +118,7 @@ fn kilo_requests_per_second(round: &Round) -> f64 {
     round.requests as f64 / round.cost.elapsed.as_secs_f64() / 1e3
 }
 
-fn server_micros(round: &Round) -> f64 {
+pub(crate) fn server_micros(round: &Round) -> f64 {
     round.cost.server_cpu.as_secs_f64() * 1e6 / round.requests as f64
 }
 
