@@ -5,11 +5,11 @@
 //! `--serve`), puts load on it over loopback TCP, and goes through all
 //! contenders round by round, so that a drift of the machine touches all alike.
 //!
-//! - [`contenders`]: the servers, each with its client, behind one trait
-//! - [`load`]: what is done to them
-//! - [`measure`]: CPU, memory, allocations, system calls, latency
-//! - [`workloads`]: which load, in what shape, for whom
-//! - [`report`]: tables and plots
+//! - `contenders`: the servers, each with its client, behind one trait
+//! - `load`: what is done to them
+//! - `measure`: CPU, memory, allocations, system calls, latency
+//! - `workloads`: which load, in what shape, for whom
+//! - `report`: tables and plots
 
 mod arguments;
 mod contenders;
