@@ -1,0 +1,133 @@
+//! Requests that are answered with what they brought, in many shapes.
+
+use asyncserver::server::Limits;
+
+use super::interleave::{Entry, interleave};
+use super::{Setup, Workload};
+use crate::handler::Handler;
+use crate::load::Shape;
+use crate::report::{Results, body_table, bytes, cost_plot, cost_table};
+use crate::server::ServerSettings;
+
+/// Connections, and requests in flight on each.
+type InFlight = (usize, usize);
+
+/// Of messages above this the rate in MB/s tells more than that in requests/s.
+const MOST_SMALL_BYTES: usize = 64 << 10;
+
+/// Longer messages pass through the raw loop in parts.
+const RAW_BUFFER_BYTES: usize = 64 << 10;
+
+struct Echo {
+    in_flight: InFlight,
+    message_bytes: usize,
+    handler: Handler,
+    entries: Vec<Entry>,
+}
+
+const CONTENDERS: [Entry; 8] = [
+    Entry::wire("raw"),
+    Entry::wire("auto"),
+    Entry::wire("local"),
+    Entry::wire("spawn"),
+    Entry::calls("raw"),
+    Entry::calls("auto"),
+    Entry::calls("tarpc"),
+    Entry::calls("tonic"),
+];
+
+pub(super) fn quick() -> Vec<Box<dyn Workload>> {
+    let mut workloads = ready(&[(1, 64), (1, 1024), (64, 16)], &[16, 1024]);
+    workloads.push(handled(Handler::Yield, (1, 1024)));
+    workloads
+}
+
+pub(super) fn all() -> Vec<Box<dyn Workload>> {
+    let in_flight = [(1, 1), (1, 64), (1, 1024), (64, 16), (1000, 1)];
+    let mut workloads = ready(&in_flight, &[16, 1024, 64 << 10]);
+    workloads.extend(ready(&[(1, 1)], &[16 << 20]));
+    workloads.push(handled(Handler::Yield, (1, 1024)));
+    workloads.push(handled(Handler::Yield, (64, 16)));
+    workloads.push(handled(Handler::Sleep, (1, 1024)));
+    workloads.push(handled(Handler::Sleep, (64, 16)));
+    workloads.push(handled(Handler::Burn, (1, 64)));
+    workloads.push(handled(Handler::Burn, (64, 16)));
+    workloads
+}
+
+fn ready(in_flight: &[InFlight], sizes: &[usize]) -> Vec<Box<dyn Workload>> {
+    let mut workloads: Vec<Box<dyn Workload>> = Vec::new();
+    for &message_bytes in sizes {
+        for &in_flight in in_flight {
+            workloads.push(Box::new(Echo {
+                in_flight,
+                message_bytes,
+                handler: Handler::Ready,
+                entries: CONTENDERS.into(),
+            }));
+        }
+    }
+    workloads
+}
+
+fn handled(handler: Handler, in_flight: InFlight) -> Box<dyn Workload> {
+    let mut entries: Vec<_> = CONTENDERS.into();
+    if matches!(handler, Handler::Sleep | Handler::Burn) {
+        // The raw loop does neither, and threads are for just that.
+        entries[0] = Entry::wire("blocking");
+    }
+    Box::new(Echo {
+        in_flight,
+        message_bytes: 16,
+        handler,
+        entries,
+    })
+}
+
+impl Workload for Echo {
+    fn name(&self) -> String {
+        let (connections, in_flight) = self.in_flight;
+        let size = bytes(self.message_bytes).replace(' ', "");
+        let handler = format!("{:?}", self.handler).to_lowercase();
+        format!("{handler}/{connections}x{in_flight}/{size}")
+    }
+
+    fn run(&self, setup: &Setup) -> Results {
+        let (connections, in_flight) = self.in_flight;
+        let shape = Shape {
+            connections,
+            in_flight,
+            message_bytes: self.message_bytes,
+            handler: self.handler,
+            time: setup.round_time,
+        };
+        let mut settings = ServerSettings::new(setup.burn);
+        if self.message_bytes > Limits::default().message_limit_bytes {
+            settings.message_bytes_limit = Some(self.message_bytes);
+        }
+        let mut entries = self.entries.clone();
+        if self.message_bytes >= RAW_BUFFER_BYTES {
+            // The raw loop answers them before they have ended, which the client library forbids.
+            entries.retain(|entry| *entry != Entry::calls("raw"));
+        }
+        let measured = interleave(setup, &entries, settings, shape);
+        let does = match self.handler {
+            Handler::Ready => "ready at once",
+            Handler::Yield => "yielding once",
+            Handler::Sleep => "sleeping 1 ms",
+            Handler::Burn => "computing 50 µs",
+        };
+        let size = bytes(self.message_bytes);
+        let title = format!("{connections}×{in_flight} in flight, {size}, {does}");
+        let plot = cost_plot(&self.name(), &title, &measured);
+        let mut table = if self.message_bytes > MOST_SMALL_BYTES {
+            body_table(title, self.message_bytes, &measured)
+        } else {
+            cost_table(title, &measured)
+        };
+        if !settings.note().is_empty() {
+            table.note(settings.note());
+        }
+        Results::from(table).with(plot)
+    }
+}
