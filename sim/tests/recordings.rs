@@ -293,13 +293,21 @@ fn a_dead_connection_never_flows_and_is_reset_when_all_is_calm() {
     let case = Case::wire().strike(100, Writer::Client, Fault::SilentDeath);
     let recorded = case.calm_at(400).recorded();
     let first = |is_it: fn(&What) -> bool| recorded.iter().find(|(_, what)| is_it(what)).cloned();
-    assert_eq!(first(|what| matches!(what, What::Stalled(_))), Some((100, STALLS(TO_SERVER))));
-    assert_eq!(first(|what| *what == What::ClientReset), Some((400, What::ClientReset)));
+    assert_eq!(
+        first(|what| matches!(what, What::Stalled(_))),
+        Some((100, STALLS(TO_SERVER)))
+    );
+    assert_eq!(
+        first(|what| *what == What::ClientReset),
+        Some((400, What::ClientReset))
+    );
 }
 
 #[test]
 fn a_buffer_that_is_full_holds_back_what_does_not_fit_until_it_is_read() {
-    let mut case = Case::wire().op(0, send(1, json!({"produce": 300}))).calm_at(2000);
+    let mut case = Case::wire()
+        .op(0, send(1, json!({"produce": 300})))
+        .calm_at(2000);
     case.link = json!({"to_client": {"latency_ms": 60, "buffer_bytes": 120}});
     // 308 bytes in three journeys.
     let flow = case.flow();
@@ -312,7 +320,9 @@ fn a_fault_at_a_byte_is_recorded_as_one_at_a_time() {
     let echo = |at_ms| (at_ms, send(1, json!({"echo": 9})));
     let recorded = |fault| {
         let (at_ms, op) = echo(300);
-        let timed = Case::wire().op(at_ms, op).strike(300, Writer::Client, fault);
+        let timed = Case::wire()
+            .op(at_ms, op)
+            .strike(300, Writer::Client, fault);
         let (at_ms, op) = echo(300);
         let at_byte = Case::wire().op(at_ms, op).at_byte_to_server(0, fault);
         [timed, at_byte].map(|case| {
@@ -331,9 +341,18 @@ fn a_fault_at_a_byte_is_recorded_as_one_at_a_time() {
         (Fault::Truncate, What::ClientEnded),
         (Fault::SilentDeath, STALLS(TO_SERVER)),
         (Fault::Stall { ms: 50 }, STALLS(TO_SERVER)),
-        (Fault::SlowReader { bytes_per_second: 9 }, STALLS(TO_SERVER)),
+        (
+            Fault::SlowReader {
+                bytes_per_second: 9,
+            },
+            STALLS(TO_SERVER),
+        ),
     ] {
-        assert_eq!(recorded(fault), [[(300, what.clone())], [(300, what)]], "{fault:?}");
+        assert_eq!(
+            recorded(fault),
+            [[(300, what.clone())], [(300, what)]],
+            "{fault:?}"
+        );
     }
 }
 
@@ -360,18 +379,31 @@ const fn received(what: &What) -> Option<&Hex> {
 fn a_server_is_judged_by_the_request_that_came_to_it() {
     // What it has is an echo of `aa`: the client wrote another code.
     let case = Case::wire().op(0, json!({"op": "garbage", "bytes": "03000000070261610003"}));
-    let case = case.at_byte_to_server(0, Fault::Corrupt { xor: 2 }).calm_at(100);
+    let case = case
+        .at_byte_to_server(0, Fault::Corrupt { xor: 2 })
+        .calm_at(100);
     let recorded = case.recorded();
-    assert_eq!(bytes_of(&recorded, sent)[..9], [1, 0, 0, 0, 7, 2, b'a', b'a', 0]);
-    assert_eq!(bytes_of(&recorded, received)[..9], [0, 0, 0, 0, 7, 2, b'a', b'a', 0]);
+    assert_eq!(
+        bytes_of(&recorded, sent)[..9],
+        [1, 0, 0, 0, 7, 2, b'a', b'a', 0]
+    );
+    assert_eq!(
+        bytes_of(&recorded, received)[..9],
+        [0, 0, 0, 0, 7, 2, b'a', b'a', 0]
+    );
     case.is_as_it_should();
 }
 
 #[test]
 fn a_server_is_judged_by_the_response_that_it_wrote() {
     let case = Case::wire().op(0, send(7, json!({"echo": 2})));
-    let case = case.at_byte_to_client(1, Fault::Corrupt { xor: 0xff }).calm_at(100);
-    assert_eq!(bytes_of(&case.recorded(), received), [0, 0, 0, 0, 7, 2, 0, 1, 0]);
+    let case = case
+        .at_byte_to_client(1, Fault::Corrupt { xor: 0xff })
+        .calm_at(100);
+    assert_eq!(
+        bytes_of(&case.recorded(), received),
+        [0, 0, 0, 0, 7, 2, 0, 1, 0]
+    );
     case.is_as_it_should();
 }
 
@@ -400,7 +432,12 @@ fn what_dies_behind_its_end_sends_nothing_more() {
 #[test]
 fn a_client_is_judged_by_what_came_to_it() {
     let call = || json!({"call": {"ask": {"echo": 1015}, "idempotent": false}});
-    let case = || Case::caller().event(0, call()).event(50, call()).calm_at(100);
+    let case = || {
+        Case::caller()
+            .event(0, call())
+            .event(50, call())
+            .calm_at(100)
+    };
     for (byte, xor) in (0..60).flat_map(|byte| [(byte, 1), (byte, 0xff)]) {
         let flips = Fault::Corrupt { xor };
         case().at_byte_to_client(byte, flips).recorded();

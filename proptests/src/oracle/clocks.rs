@@ -142,10 +142,12 @@ fn slacks<'f>(facts: &'f Facts<'_>, until_us: u64) -> impl Iterator<Item = (u64,
         .partial
         .iter()
         .map(|partial| (partial.bytes.clone(), partial.first, Whole::No));
-    whole.chain(partial).filter_map(move |(bytes, first, is_whole)| {
-        let slack = slack(facts, bytes, is_whole, until_us)?;
-        Some((facts.us(first), slack))
-    })
+    whole
+        .chain(partial)
+        .filter_map(move |(bytes, first, is_whole)| {
+            let slack = slack(facts, bytes, is_whole, until_us)?;
+            Some((facts.us(first), slack))
+        })
 }
 
 /// Whether some request may have come so slowly that L2 ended the connection

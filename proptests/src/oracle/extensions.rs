@@ -285,9 +285,7 @@ fn check_missing_processing(facts: &Facts<'_>, found: &mut Found<'_>) {
         .filter(|r| r.code == TaskCode::NEGOTIATE.0)
         .count();
     let limits = &facts.config.limits;
-    if negotiates != 1
-        || limits.unsent_bytes.min(limits.server_unsent_bytes) < 4096
-    {
+    if negotiates != 1 || limits.unsent_bytes.min(limits.server_unsent_bytes) < 4096 {
         return;
     }
     let interval = ms(facts.config.timeouts.processing_ms).max(1);

@@ -184,9 +184,9 @@ impl CallRecord {
     pub(crate) fn complaint(&self, config: &oracle::Config, altered: &[&Seen]) -> Option<String> {
         let what = format!("a call of task {} by {}", self.code, self.client);
         match self.ending.as_ref()? {
-            Ended::Failed(CallError::Protocol { violation }) if altered.is_empty() => Some(format!(
-                "{what}: the server broke the protocol: {violation}"
-            )),
+            Ended::Failed(CallError::Protocol { violation }) if altered.is_empty() => Some(
+                format!("{what}: the server broke the protocol: {violation}"),
+            ),
             Ended::Answered(answer) => {
                 let spec = config.task(self.code)?;
                 let came = |body: &[u8]| altered.iter().any(|c| c.altered.brings(&c.history, body));

@@ -14,8 +14,8 @@ use super::servers::{self, PlannedServer};
 use super::tap::TapConnector;
 use super::wire::WireClient;
 use crate::{
-    Action, ClientKind, Crash, Door, LinkPlan, Plan, Rng, Route, SimClock, TimedFault,
-    Trouble, World, Writer,
+    Action, ClientKind, Crash, Door, LinkPlan, Plan, Rng, Route, SimClock, TimedFault, Trouble,
+    World, Writer,
 };
 
 /// What is left of a stage for the judge.

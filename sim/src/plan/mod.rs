@@ -315,7 +315,8 @@ impl Plan {
     #[must_use]
     pub fn len(&self) -> usize {
         let links = self.clients.iter().map(|client| &client.link);
-        let at_bytes = links.map(|link| link.to_server.at_bytes.len() + link.to_client.at_bytes.len());
+        let at_bytes =
+            links.map(|link| link.to_server.at_bytes.len() + link.to_client.at_bytes.len());
         self.events.len() + self.faults.len() + at_bytes.sum::<usize>()
     }
 
