@@ -561,3 +561,19 @@ async fn nothing_is_left_of_a_connection_whose_ends_are_gone() {
         (0, 0, 0)
     );
 }
+
+#[test]
+fn a_fault_at_a_byte_wakes_the_end_that_waits() {
+    for fault in [Fault::HalfClose, Fault::Truncate] {
+        run(Paused::Yes, async {
+            let mut plan = LinkPlan::default();
+            plan.to_server.at_bytes = vec![FaultAtByte { byte: 0, fault }];
+            let (mut client, mut server, _handle) = simulated(plan);
+            let read = tokio::spawn(async move { server.read(&mut [0; 9]).await });
+            tokio::task::yield_now().await;
+            drop(client.write(b"a").await);
+            let read = timeout(Duration::from_secs(1), read).await;
+            assert_eq!(read.expect("it is woken").unwrap().unwrap(), 0, "{fault:?}");
+        });
+    }
+}

@@ -63,3 +63,31 @@ impl Link {
         events.into_iter().for_each(|event| self.told(event));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    use super::*;
+    use crate::rng::Seed;
+    use crate::{Fault, LinkPlan, Probe, SimTime, Trace, link};
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stall_that_nobody_saw_ending_had_ended_when_it_did() {
+        let probe = Probe::new(SimTime::from_now(), Trace::off());
+        let (mut client, mut server, handle) = link("link", LinkPlan::default(), Seed(1), &probe);
+        let told = Arc::new(Mutex::new(Vec::new()));
+        let place = Arc::clone(&told);
+        client.watch(move |event| place.lock().unwrap().push(event));
+        client.write_all(b"a").await.unwrap();
+        handle.strike(End::Client, Fault::Stall { ms: 300 });
+        tokio::time::sleep(Duration::from_millis(900)).await;
+        assert_eq!(server.read_u8().await.unwrap(), b'a');
+        let since = Duration::from_millis(300);
+        let writer = End::Client;
+        let expected = [LinkEvent::Late(writer), LinkEvent::InTime { writer, since }];
+        assert_eq!(*told.lock().unwrap(), expected);
+    }
+}

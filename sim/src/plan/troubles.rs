@@ -147,3 +147,50 @@ fn fault(rng: &mut Rng) -> Fault {
         _ => Fault::SpuriousWake,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Plan;
+
+    fn at_bytes_of(plan: &Plan) -> Vec<FaultAtByte> {
+        let links = plan.clients.iter().map(|client| client.link.clone());
+        links
+            .flat_map(|link| [link.to_server.at_bytes, link.to_client.at_bytes].concat())
+            .collect()
+    }
+
+    #[test]
+    fn faults_at_a_byte_come_wherever_something_goes_wrong() {
+        for profile in Profile::ALL {
+            let plans = (0..300).map(|seed| Plan::generate(seed, profile));
+            let plans = plans.filter(|plan| !at_bytes_of(plan).is_empty()).count();
+            let is_calm = profile == Profile::Calm;
+            assert_eq!(plans == 0, is_calm, "{} of {profile:?}", plans);
+            assert!(is_calm || plans > 30, "{plans} of {profile:?}");
+        }
+    }
+
+    #[test]
+    fn every_direction_has_them_in_the_order_of_their_bytes() {
+        for seed in 0..300 {
+            for client in Plan::generate(seed, Profile::Storm).clients {
+                for faults in [client.link.to_server, client.link.to_client] {
+                    assert!(faults.at_bytes.is_sorted_by_key(|fault| fault.byte));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn bytes_are_changed_at_a_byte_and_time_is_given_for_it() {
+        let plans = (0..300).map(|seed| Plan::generate(seed, Profile::Storm));
+        let corrupts =
+            |fault: &FaultAtByte| matches!(fault.fault, Fault::Corrupt { xor } if xor != 0);
+        let (with, without): (Vec<_>, Vec<_>) =
+            plans.partition(|plan| at_bytes_of(plan).iter().any(corrupts));
+        assert!(with.len() > 20, "{}", with.len());
+        assert!(with.iter().all(|plan| plan.phases.budget_ms > 300_000));
+        assert!(without.iter().all(|plan| plan.phases.budget_ms == 120_000));
+    }
+}

@@ -250,3 +250,36 @@ impl Shrinking<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Fault, FaultAtByte, Profile};
+
+    fn plan_with(at_bytes: &[(u64, Fault)]) -> Plan {
+        let mut plan = Plan::generate(3, Profile::Calm);
+        let fault = |(byte, fault): &(u64, Fault)| FaultAtByte {
+            byte: *byte,
+            fault: *fault,
+        };
+        plan.clients[0].link.to_server.at_bytes = at_bytes.iter().map(fault).collect();
+        plan
+    }
+
+    #[test]
+    fn faults_at_a_byte_that_are_not_needed_are_left_out() {
+        let mut plan = plan_with(&[(3, Fault::Reset), (9, Fault::SpuriousWake)]);
+        plan.phases.budget_ms = 0;
+        let verdict = play(&plan, Trace::off()).verdict.unwrap();
+        assert_eq!(shrink(&plan, &verdict, |_| ()).len(), 0);
+    }
+
+    #[test]
+    fn a_fault_at_a_byte_is_tried_at_a_smaller_one() {
+        let fault = Fault::Stall { ms: 40 };
+        let smaller = values::smaller(&vec![FaultAtByte { byte: 300, fault }]);
+        let smaller: Vec<_> = smaller.iter().map(ToString::to_string).collect();
+        let earlier = r#"[{"byte":150,"fault":{"Stall":{"ms":40}}}]"#.to_owned();
+        assert!(smaller.contains(&earlier), "{smaller:?}");
+    }
+}
