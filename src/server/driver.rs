@@ -28,9 +28,8 @@ use super::bodies::Bodies;
 use super::lent::LentBuffer;
 use super::reading::ReadingFunction;
 use super::registration::Registered;
-use super::run::{RunningTask, drop_quietly};
+use super::run::{BoxRunFuture, RunningTask, drop_quietly};
 use super::session::{Batch, Fetched, ForDriver, Session, TurnEnd};
-use super::task::BoxRunFuture;
 use crate::proto::{ConnectionReport, Phase, Reading};
 use crate::runtime::{Timer, Transport};
 

@@ -10,8 +10,9 @@ use bytes::Bytes;
 use super::error::TaskError;
 use super::places::Places;
 use super::response::Response;
+use super::run::in_box;
 use super::task::{
-    DynTaskFunction, IsBlocking, RunFunction, TaskContext, TaskFunction, WholeFunction, in_box,
+    DynTaskFunction, IsBlocking, RunFunction, TaskContext, TaskFunction, WholeFunction,
 };
 use crate::proto::OnCancel;
 use crate::sync::atomic::{AtomicU32, Ordering};

@@ -2,6 +2,7 @@
 //! panics, its cancel and the end of its connection (PROTOCOL T9, T10, T13).
 
 mod blocking;
+mod boxed;
 mod group;
 
 use std::future::Future;
@@ -10,11 +11,11 @@ use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 
 pub(crate) use self::blocking::BlockingTask;
+pub(crate) use self::boxed::{BoxRunFuture, in_box};
 pub(crate) use self::group::{GROUP, Group, SLOW_POLL};
 use super::error::TaskError;
 use super::response::Response;
 use super::session::{Ended, RunnerOrder, Session};
-use super::task::BoxRunFuture;
 use crate::proto::TaskKey;
 use crate::runtime::Timer;
 use crate::wire::TaskId;

@@ -10,13 +10,12 @@ use std::task::{Context, Poll};
 use std::time::Instant;
 
 use bytes::Bytes;
-use futures_util::FutureExt;
-use tokio_util::sync::ReusableBoxFuture;
 
 use super::error::{TaskError, TaskFunctionError};
 use super::handle::ClientHandle;
 use super::reader::MessageReader;
 use super::response::Response;
+use super::run::{BoxRunFuture, in_box};
 use super::session::Session;
 use crate::proto::{TaskKey, TaskMetadata};
 use crate::runtime::BoxFuture;
@@ -85,26 +84,6 @@ impl<F: TaskFunction> DynTaskFunction for F {
         mut message: MessageReader,
     ) -> BoxFuture<'static, Result<Task, TaskFunctionError>> {
         Box::pin(async move { TaskFunction::read(&*self, request, &mut message).await })
-    }
-}
-
-/// A run function's future. It is dropped as soon as it has ended; its box can
-/// be used again.
-pub(crate) type BoxRunFuture = ReusableBoxFuture<'static, Result<Response, TaskError>>;
-
-/// The future in the box that a former one left, or in a new one.
-pub(crate) fn in_box<F, R>(future: F, spare: &mut Option<BoxRunFuture>) -> BoxRunFuture
-where
-    F: Future<Output = Result<R, TaskError>> + Send + 'static,
-    R: Into<Response> + 'static,
-{
-    let future = future.map(|result| result.map(Into::into));
-    match spare.take() {
-        Some(mut spare) => {
-            spare.set(future);
-            spare
-        }
-        None => ReusableBoxFuture::new(future),
     }
 }
 
