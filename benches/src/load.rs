@@ -2,6 +2,9 @@
 
 pub(crate) mod calls;
 pub(crate) mod held;
+pub(crate) mod mixed;
+pub(crate) mod quiet;
+mod request;
 pub(crate) mod wire;
 
 use std::time::Duration;

@@ -1,6 +1,7 @@
 //! Which load, in what shape, for whom.
 
 mod echo;
+mod fairness;
 mod growth;
 mod idle;
 mod interleave;
@@ -99,6 +100,11 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
 fn quick() -> Vec<Box<dyn Workload>> {
     let mut workloads = echo::quick();
     workloads.push(Box::new(idle::Idle { connections: 1_000 }));
+    workloads.push(Box::new(fairness::Mixed));
+    workloads.push(Box::new(fairness::QuietBesideSaturating {
+        interval: Duration::from_millis(100),
+        requests_each: 10,
+    }));
     workloads
 }
 
@@ -107,6 +113,11 @@ fn all() -> Vec<Box<dyn Workload>> {
     workloads.push(Box::new(idle::Idle { connections: 5_000 }));
     workloads.push(Box::new(idle::Idle {
         connections: 20_000,
+    }));
+    workloads.push(Box::new(fairness::Mixed));
+    workloads.push(Box::new(fairness::QuietBesideSaturating {
+        interval: Duration::from_secs(1),
+        requests_each: 5,
     }));
     workloads.extend(growth::all());
     workloads

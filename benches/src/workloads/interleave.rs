@@ -127,3 +127,31 @@ pub(super) fn interleave(
         })
         .collect()
 }
+
+/// Runs a load of its own kind on each contender that takes part, round by
+/// round; nothing is counted.
+pub(super) fn each_round(
+    setup: &Setup,
+    contenders: &[&'static str],
+    settings: ServerSettings,
+    load: impl Fn(Probe<'_>) -> Round,
+) -> Vec<(&'static str, Vec<Round>)> {
+    let included = contenders.iter().filter(|name| setup.includes(name));
+    let mut measured: Vec<_> = included
+        .map(|name| {
+            let server = ServerProcess::start(name, Build::Plain, settings);
+            (*name, server, Vec::new())
+        })
+        .collect();
+    for round in 0..=setup.rounds {
+        for (_, server, rounds) in &mut measured {
+            let measured = load(Probe::new(server));
+            // The first round warms up.
+            if round > 0 {
+                rounds.push(measured);
+            }
+        }
+    }
+    let measured = measured.into_iter();
+    measured.map(|(name, _, rounds)| (name, rounds)).collect()
+}
