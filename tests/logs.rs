@@ -160,6 +160,33 @@ async fn a_clients_errors_are_warned_of_once() {
     }
 }
 
+/// Whoever reaches it again and again must not fill the log.
+#[tokio::test(start_paused = true)]
+async fn a_limit_is_warned_of_once_and_whispered_of_from_then_on() {
+    let (notes, _guard) = listen();
+    let server = Server::builder()
+        .limits(limits(|limits| limits.in_flight_limit = 1))
+        .task(TaskCode(ECHO), "pause", async |_, message: Bytes| {
+            tokio::time::sleep(ms(10)).await;
+            Ok(message)
+        })
+        .build();
+    let mut client = WireClient::connect(&server);
+    for id in 1..=3 {
+        client.ask(ECHO, id, b"").await;
+    }
+    for id in 1..=3 {
+        client.expect(ok(id, "")).await;
+    }
+    client.finish().await;
+    let lines = notes.take();
+    let levels = lines
+        .iter()
+        .filter(|line| line.contains("limit reached: client=client->server rule=L5"))
+        .map(|line| line.split(' ').next().unwrap());
+    assert_eq!(levels.collect::<Vec<_>>(), ["WARN", "DEBUG"]);
+}
+
 #[tokio::test(start_paused = true)]
 async fn each_interrupted_task_is_named() {
     let lines = lines_of(&request(FAIL, 7, &[3])).await;
