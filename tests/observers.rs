@@ -2,12 +2,12 @@
 
 mod wire_client;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 
 use asyncserver::runtime::Endpoints;
 use asyncserver::server::*;
-use asyncserver::wire::TaskCode;
+use asyncserver::wire::{ErrorCode, TaskCode};
 use bytes::Bytes;
 use tokio::time::sleep;
 use wire_client::*;
@@ -241,4 +241,70 @@ async fn an_observer_that_panics_changes_nothing() {
     assert!(client.answer().await.is_some());
     assert_eq!(client.finish().await.reason, EndReason::ClientClosed);
     assert_eq!(server.client_count(), 0);
+}
+
+/// Holds up whoever tells it of a cancel.
+#[derive(Debug)]
+struct Slow {
+    held_up: mpsc::Sender<()>,
+    go_on: Mutex<mpsc::Receiver<()>>,
+}
+
+impl Observer for Slow {
+    fn wants_task_events(&self) -> bool {
+        true
+    }
+    fn task_cancelled(&self, _: &ClientHandle, _: ObservedTask, _: CancelCause) {
+        self.held_up.send(()).unwrap();
+        self.go_on.lock().unwrap().recv().unwrap();
+    }
+}
+
+/// The next answer, unless none comes while others have had many turns.
+async fn answer_soon(client: &mut WireClient) -> Option<Answer> {
+    let many_turns = async {
+        for _ in 0..100 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::select! {
+        biased;
+        answer = client.answer() => answer,
+        () = many_turns => None,
+    }
+}
+
+/// Events are told by one thread at a time; what waits for it is bounded.
+#[tokio::test(start_paused = true)]
+async fn a_connection_pauses_for_an_observer_that_is_far_behind() {
+    let (held_up, is_held_up) = mpsc::channel();
+    let (release, go_on) = mpsc::channel();
+    let go_on = Mutex::new(go_on);
+    let server = Server::builder()
+        .observer(Arc::new(Slow { held_up, go_on }))
+        .task(TaskCode(ECHO), "echo", async |_, message| Ok(message))
+        .register(TaskCode(SLEEP), "sleep", sleeping())
+        .build();
+    let mut client = WireClient::connect(&server);
+    client.ask(SLEEP, 0, &[0; 100]).await;
+    let handle = only_client(&server).await;
+    // While this runs the paused clock stands still.
+    let canceller = tokio::task::spawn_blocking(move || handle.cancel(id(0)));
+    is_held_up.recv().unwrap();
+    client.expect(Answer::Error(0, ErrorCode::CANCELLED)).await;
+    let mut asked = 0;
+    loop {
+        asked += 1;
+        client.ask(ECHO, asked, b"").await;
+        if answer_soon(&mut client).await.is_none() {
+            break;
+        }
+    }
+    // Two or three events each, of which 4,096 may wait.
+    assert!((1366..=2049).contains(&asked), "{asked}");
+    release.send(()).unwrap();
+    canceller.await.unwrap();
+    client.expect(ok(asked, "")).await;
+    client.ask(ECHO, 1, b"").await;
+    client.expect(ok(1, "")).await;
 }
