@@ -195,6 +195,20 @@ fn a_client_that_leaves_behind_a_network_that_holds_is_not_seen_to_leave() {
 }
 
 #[test]
+fn a_client_that_has_left_takes_nothing_while_its_reset_is_held_back() {
+    let mut case = Case::wire()
+        .op(0, send(0, json!({"sleep": {"ms": 100, "rest": 9}})))
+        .op(1, json!({"op": "stall_reading"}))
+        .event(1, json!("reconnect"))
+        .calm_at(2000);
+    case.timeouts = json!({"write_ms": 500});
+    case.link = json!({"to_client": {"buffer_bytes": 1}});
+    case.is_as_it_should();
+    let flow = case.flow();
+    assert!(flow.contains(&(1, STALLS(TO_CLIENT))), "{flow:?}");
+}
+
+#[test]
 fn what_is_longer_than_a_buffer_takes_several_journeys() {
     let mut case = Case::wire().op(0, send(1, json!({"produce": 162_083})));
     case.link = json!({"to_server": {"latency_ms": 60}, "to_client": {"latency_ms": 60}});

@@ -3,8 +3,8 @@
 
 use std::time::Duration;
 
-use super::{End, Link, LinkEvent, State};
-use crate::pipe::FOR_EVER;
+use super::{End, Link, LinkEvent, Presence, State};
+use crate::pipe::{FOR_EVER, Pipe};
 
 /// What has been told of a direction.
 #[derive(Clone, Copy, Debug, Default)]
@@ -29,9 +29,7 @@ impl State {
 
     fn look_at_pace(&mut self, writer: End, now: Duration) {
         let pipe = &self.pipes[writer.index()];
-        // The end of the client's stream is told; of the server's, that it goes nowhere.
-        let goes_nowhere = writer == End::Server && pipe.is_truncated();
-        let late = if goes_nowhere {
+        let late = if writer == End::Server && self.responses_go_nowhere() {
             Some(FOR_EVER)
         } else {
             pipe.late_until(now)
@@ -46,6 +44,17 @@ impl State {
         if late.is_some() && (before.is_none() || flowed.is_some()) {
             self.events.push(LinkEvent::Late(writer));
         }
+    }
+}
+
+impl State {
+    /// Whether the server writes and hears nothing of it: a fault swallows it, or
+    /// the client is gone and its reset does not come through. (Where the client's
+    /// direction goes nowhere, its end is told.)
+    fn responses_go_nowhere(&self) -> bool {
+        let is_gone = self.ends[End::Client.index()].presence == Presence::Dropped;
+        let is_unheard = is_gone && self.pipes.iter().any(Pipe::holds_back);
+        is_unheard || self.pipes[End::Server.index()].is_truncated()
     }
 }
 
