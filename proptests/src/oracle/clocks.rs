@@ -277,7 +277,7 @@ type Stall = (Direction, Moment, Option<Moment>);
 fn check_write(facts: &Facts<'_>, found: &mut Found<'_>) {
     let to_client = |stall: &&Stall| stall.0 == Direction::ToClient;
     for (_, stalled, flows) in facts.stalls.iter().filter(to_client) {
-        let over = flows.or(facts.closed);
+        let over = [*flows, facts.closed].into_iter().flatten().min();
         let over_us = over.map_or(facts.history.end_us, |over| facts.us(over));
         let Some((owed, last)) = owed_in(facts, *stalled, *flows) else {
             continue;
