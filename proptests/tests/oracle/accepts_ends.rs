@@ -135,9 +135,6 @@ accepted! {
     a_request_that_a_full_buffer_held_and_the_way_there_and_back: h().config(|c| c.tolerance.network_ms = 50)
         .event(What::Stalled(Direction::ToServer)).sends(1, Ask::KeepAlive(0)).event(What::Flowing(Direction::ToServer))
         .at(115).ok(1, b"").until(500);
-    an_answer_of_a_stuck_task_that_a_slow_client_reads_after_a_close: h().sends(1, Ask::Scripted { code: 22, bytes: 0 })
-        .starts(1, 1, 22).calls(Call::CancelAll).stalls().at(300).observed(Observed::Stuck { id: 1 }).at(588)
-        .calls(Call::Close).at(609).ends(1, RunEnd::Whole { bytes: 0 }).flows().error(1, 255).server_ends();
     a_reset_while_the_client_takes_nothing: h().config(|c| (c.timeouts.write_ms, c.transport_buffer_bytes) = (200, 64)).stalls()
         .sends(1, SCRIPTED).starts(1, 1, 20).ends(1, RunEnd::Whole { bytes: 100 }).client_resets().closed(Reason::Transport)
         .at(9000).flows();
