@@ -98,13 +98,13 @@ pub use history::{
     BodyEnd, Call, CancelCause, Direction, Ending, Event, FunctionEnd, History, Observed, Recorder,
     Residue, Returned, RunEnd, View, Views, What,
 };
-pub use op::{Neighbour, Op, Piece, Scenario, Step, Then};
+pub use op::{Neighbour, Op, Piece, Scenario, Step, Then, aim};
 pub use oracle::{Oracle, Rule, Violation};
 pub use reach::{Reach, Reached, reached, reached_together};
 pub use report::{Interrupted, Reason, Report, State};
 pub use request::{Ask, Blocks, Request};
 pub use server::ServerHistory;
 pub use tasks::{
-    Does, Natural, OnCancel, Reads, Runs, TaskSpec, demo_tasks, is_pattern, natural, pattern,
-    scripted_tasks,
+    Does, Natural, OnCancel, PLACES, Reads, Runs, TaskSpec, demo_tasks, is_pattern, natural,
+    pattern, place, scripted_tasks,
 };

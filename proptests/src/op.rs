@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::history::{BodyEnd, RunEnd};
-use crate::{Config, Hex, Request};
+use crate::{Ask, Config, Hex, Request};
 
 /// A server's settings, and what happens to one connection of it, or to several.
 ///
@@ -229,6 +229,30 @@ impl Op {
             Self::Complete { .. } => "complete",
             Self::CompleteBody { .. } => "complete_body",
             Self::Pass => "pass",
+        }
+    }
+}
+
+/// Aims cancels and ends at ids that had been sent before: `aimed` is given each of
+/// theirs with all that were sent until then, and gives the one to take.
+pub fn aim<'a>(ops: impl IntoIterator<Item = &'a mut Op>, aimed: impl Fn(u32, &[u32]) -> u32) {
+    let mut sent = Vec::new();
+    for op in ops {
+        let requests = match op {
+            Op::Send { request, .. } => std::slice::from_mut(request),
+            Op::SendTogether { requests } => requests,
+            Op::Cancel { id } | Op::Complete { id, .. } | Op::CompleteBody { id, .. } => {
+                *id = aimed(*id, &sent);
+                continue;
+            }
+            _ => continue,
+        };
+        for request in requests {
+            if matches!(request.ask, Ask::Cancel(_)) {
+                request.id = aimed(request.id, &sent);
+            } else {
+                sent.push(request.id);
+            }
         }
     }
 }

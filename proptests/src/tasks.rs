@@ -290,3 +290,21 @@ pub fn is_pattern(body: &[u8], length: usize) -> bool {
 const fn pattern_byte(index: usize) -> u8 {
     (index % 251) as u8
 }
+
+/// Where futures run: where the server likes, more often than not, or all in one
+/// other place, or each code in another one.
+pub const PLACES: [[Runs; 3]; 6] = [
+    [Runs::Async; 3],
+    [Runs::Async; 3],
+    [Runs::Local; 3],
+    [Runs::Spawn; 3],
+    [Runs::Local, Runs::Spawn, Runs::Async],
+    [Runs::Spawn, Runs::Async, Runs::Local],
+];
+
+/// Has the futures among the tasks run in these places, by their codes.
+pub fn place(tasks: &mut [TaskSpec], places: [Runs; 3]) {
+    for task in tasks.iter_mut().filter(|task| task.runs.is_future()) {
+        task.runs = places[usize::from(task.code) % places.len()];
+    }
+}

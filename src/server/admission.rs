@@ -1,6 +1,7 @@
 //! Who gets a place: what the registry and the server's limits say to each
 //! header (PROTOCOL T4, L6, L16, N9).
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use super::registration::{Function, Registered};
@@ -63,47 +64,22 @@ pub(crate) struct Registrations {
 }
 
 impl Registrations {
-    /// The registration that the task's header found.
+    /// The registration that the task's header found; not counted again where the
+    /// table holds it already.
     pub(crate) fn find(
         &self,
         session: &Session,
         key: TaskKey,
         code: TaskCode,
-    ) -> Option<Shown<'_>> {
+    ) -> Option<Cow<'_, Arc<Registered>>> {
         if self.has_changed {
             return session.drive(|state| {
                 let task = state.connection.ledger().task(key)?;
-                Some(Shown::Own(Arc::clone(&task.registered)))
+                Some(Cow::Owned(Arc::clone(&task.registered)))
             });
         }
         let registered = self.table.get(usize::from(code.0))?.as_ref();
-        registered.map(Shown::Table)
-    }
-}
-
-/// A registration, not counted again where a table holds it already.
-pub(crate) enum Shown<'a> {
-    Table(&'a Arc<Registered>),
-    Own(Arc<Registered>),
-}
-
-impl Shown<'_> {
-    pub(crate) fn into_owned(self) -> Arc<Registered> {
-        match self {
-            Self::Table(registered) => Arc::clone(registered),
-            Self::Own(registered) => registered,
-        }
-    }
-}
-
-impl std::ops::Deref for Shown<'_> {
-    type Target = Arc<Registered>;
-
-    fn deref(&self) -> &Arc<Registered> {
-        match self {
-            Self::Table(registered) => registered,
-            Self::Own(registered) => registered,
-        }
+        registered.map(Cow::Borrowed)
     }
 }
 

@@ -26,11 +26,6 @@ pub(crate) fn cost_table(title: String, rows: &[Measured]) -> Table {
     for row in rows {
         let latency = row.latency();
         let quantile = |share| latency.quantile(share).map_or_else(unknown, time);
-        let ratio = |of: fn(&Round) -> f64| {
-            limit.map_or_else(unknown, |limit| {
-                share(row.spread(of).median / limit.spread(of).median)
-            })
-        };
         table.row([
             row.label.clone(),
             row.spread(kilo_requests_per_second).show(),
@@ -43,8 +38,8 @@ pub(crate) fn cost_table(title: String, rows: &[Measured]) -> Table {
                 .map_or_else(unknown, share),
             row.per_request(|cost| cost.system_calls)
                 .map_or_else(unknown, share),
-            ratio(server_micros),
-            ratio(kilo_requests_per_second),
+            ratio(row, limit, server_micros),
+            ratio(row, limit, kilo_requests_per_second),
         ]);
     }
     table
@@ -89,11 +84,6 @@ pub(crate) fn body_table(title: String, bytes: usize, rows: &[Measured]) -> Tabl
     );
     let limit = rows.first().filter(|first| first.is_limit);
     for row in rows {
-        let ratio = |of: &dyn Fn(&Round) -> f64| {
-            limit.map_or_else(unknown, |limit| {
-                share(row.spread(of).median / limit.spread(of).median)
-            })
-        };
         table.row([
             row.label.clone(),
             row.spread(megabytes).show(),
@@ -103,11 +93,18 @@ pub(crate) fn body_table(title: String, bytes: usize, rows: &[Measured]) -> Tabl
                 .map_or_else(unknown, share),
             row.per_request(|cost| cost.system_calls)
                 .map_or_else(unknown, share),
-            ratio(&megabytes),
-            ratio(&millis_per_gigabyte),
+            ratio(row, limit, megabytes),
+            ratio(row, limit, millis_per_gigabyte),
         ]);
     }
     table
+}
+
+/// The medians' ratio to the limit's.
+fn ratio(row: &Measured, limit: Option<&Measured>, of: impl Fn(&Round) -> f64) -> String {
+    limit.map_or_else(unknown, |limit| {
+        share(row.spread(&of).median / limit.spread(&of).median)
+    })
 }
 
 fn unknown() -> String {

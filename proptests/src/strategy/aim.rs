@@ -8,25 +8,7 @@ use crate::request::Ask;
 /// Most cancels and completions are for ids that had been sent before: a small id
 /// stands for one of the last ids.
 pub(super) fn aim(steps: &mut [Step]) {
-    let mut sent = Vec::new();
-    for step in steps {
-        let requests = match &mut step.op {
-            Op::Send { request, .. } => std::slice::from_mut(request),
-            Op::SendTogether { requests } => requests,
-            Op::Cancel { id } | Op::Complete { id, .. } | Op::CompleteBody { id, .. } => {
-                *id = aimed(*id, &sent);
-                continue;
-            }
-            _ => continue,
-        };
-        for request in requests {
-            if matches!(request.ask, Ask::Cancel(_)) {
-                request.id = aimed(request.id, &sent);
-            } else {
-                sent.push(request.id);
-            }
-        }
-    }
+    crate::aim(steps.iter_mut().map(|step| &mut step.op), aimed);
 }
 
 fn aimed(id: u32, sent: &[u32]) -> u32 {

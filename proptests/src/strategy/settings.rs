@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use proptest::sample::select;
 
 use crate::{
-    Config, Limits, Neighbours, OnHalfClose, Order, Runs, TaskSpec, Timeouts, Tolerance,
+    Config, Limits, Neighbours, OnHalfClose, Order, PLACES, TaskSpec, Timeouts, Tolerance, place,
     scripted_tasks,
 };
 
@@ -37,22 +37,11 @@ pub fn configs() -> impl Strategy<Value = Config> {
         )
 }
 
-/// All tasks; their futures run where the server likes, or all in one other
-/// place, or each code in another one.
+/// All tasks, in places of all kinds.
 fn tasks() -> impl Strategy<Value = Vec<TaskSpec>> {
-    let places = vec![
-        [Runs::Async; 3],
-        [Runs::Async; 3],
-        [Runs::Local; 3],
-        [Runs::Spawn; 3],
-        [Runs::Local, Runs::Spawn, Runs::Async],
-        [Runs::Spawn, Runs::Async, Runs::Local],
-    ];
-    select(places).prop_map(|places| {
+    select(PLACES.to_vec()).prop_map(|places| {
         let mut tasks = scripted_tasks();
-        for task in tasks.iter_mut().filter(|task| task.runs.is_future()) {
-            task.runs = places[usize::from(task.code) % places.len()];
-        }
+        place(&mut tasks, places);
         tasks
     })
 }

@@ -107,27 +107,13 @@ const AIMED: u32 = 6;
 /// for one of the last of them, and the last small one for itself, so that cancels
 /// of nothing happen.
 fn aim(events: &mut [Event]) {
-    let mut sent = Vec::new();
-    for event in events {
-        let Action::Wire(op) = &mut event.action else {
-            continue;
-        };
-        let requests = match op {
-            Op::Send { request, .. } => std::slice::from_mut(request),
-            Op::SendTogether { requests } => requests,
-            Op::Cancel { id } | Op::Complete { id, .. } | Op::CompleteBody { id, .. } => {
-                *id = aimed(*id, &sent);
-                continue;
-            }
-            _ => continue,
-        };
-        for request in requests {
-            match request.ask {
-                Ask::Cancel(_) => request.id = aimed(request.id, &sent),
-                _ => sent.push(request.id),
-            }
-        }
-    }
+    let ops = events
+        .iter_mut()
+        .filter_map(|event| match &mut event.action {
+            Action::Wire(op) => Some(op),
+            _ => None,
+        });
+    oracle::aim(ops, aimed);
 }
 
 fn aimed(id: u32, sent: &[u32]) -> u32 {

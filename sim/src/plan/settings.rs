@@ -1,7 +1,8 @@
 //! A plan's settings, small limits often.
 
 use oracle::{
-    Config, Does, Limits, Neighbours, OnHalfClose, Runs, TaskSpec, Timeouts, scripted_tasks,
+    Config, Does, Limits, Neighbours, OnHalfClose, PLACES, TaskSpec, Timeouts, place,
+    scripted_tasks,
 };
 
 use super::Profile;
@@ -31,22 +32,10 @@ pub(super) fn config(seeds: Seed, profile: Profile, rng: &mut Rng) -> Config {
 
 /// All but `block`: its message may come out of garbage and ask for a month of a
 /// thread, which nothing can end. The scripted tasks have threads, too.
-/// Their futures run where the server likes, or all in one other place, or each
-/// code in another one.
 fn tasks(rng: &mut Rng) -> Vec<TaskSpec> {
-    let places = *rng.pick(&[
-        [Runs::Async; 3],
-        [Runs::Async; 3],
-        [Runs::Local; 3],
-        [Runs::Spawn; 3],
-        [Runs::Local, Runs::Spawn, Runs::Async],
-        [Runs::Spawn, Runs::Async, Runs::Local],
-    ]);
     let mut tasks = scripted_tasks();
     tasks.retain(|task| task.does != Does::Block);
-    for task in tasks.iter_mut().filter(|task| task.runs.is_future()) {
-        task.runs = places[usize::from(task.code) % places.len()];
-    }
+    place(&mut tasks, *rng.pick(&PLACES));
     tasks
 }
 

@@ -237,8 +237,8 @@ impl Session {
         })
     }
 
-    /// The end of a turn. `Some(waker)`: parks, unless something was noticed
-    /// meanwhile. Returns what the driver looks at before it decides.
+    /// The end of a turn, in which the transport took so many bytes that were not
+    /// counted yet. Returns what the driver looks at before it decides.
     pub(crate) fn end_turn(&self, newly_written: usize, now: Instant) -> TurnEnd {
         self.drive(|state| {
             if newly_written > 0 {
