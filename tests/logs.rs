@@ -1,9 +1,14 @@
 //! What is logged: each line says whose it is and what happened.
+//!
+//! Every test here listens before anything is logged. One that does not must be
+//! elsewhere: what it comes to first, `tracing` takes to interest nobody, for as
+//! long as there has been no more than one who listens.
 
 mod wire_client;
 
 use std::fmt::{Debug, Write};
 use std::io;
+use std::sync::Arc;
 
 use asyncserver::runtime::{Endpoints, Listener};
 use asyncserver::server::*;
@@ -56,6 +61,7 @@ impl<S: tracing::Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Lines {
     }
 }
 
+/// What is logged on this thread from now on.
 fn listen() -> (Notes, DefaultGuard) {
     let notes = Notes::default();
     let lines = tracing_subscriber::registry().with(Lines(notes.clone()));
@@ -266,4 +272,56 @@ async fn failures_to_accept_are_warned_of() {
     tokio::time::sleep(ms(5)).await;
     let warned = "WARN accepting a connection failed: error=too many open files pause=10ms";
     assert_eq!(notes.take(), [warned]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_line_of_a_failed_task_names_its_client_task_and_id() {
+    let (notes, _guard) = listen();
+    let server = Server::builder()
+        .task(TaskCode(1), "order", async |_, _| {
+            Err::<(), _>(TaskError::coded(ErrorCode(9), "out of stock"))
+        })
+        .build();
+    let mut client = WireClient::connect(&server);
+    client.ask(1, 77, b"").await;
+    assert!(client.answer().await.is_some());
+    let lines = notes.take();
+    let line = lines
+        .iter()
+        .find(|line| line.contains("out of stock"))
+        .unwrap();
+    for part in ["client->server", "order", "77"] {
+        assert!(line.contains(part), "{line} does not name {part}");
+    }
+}
+
+/// Panics at every event of a task.
+#[derive(Debug)]
+struct Panics;
+
+impl Observer for Panics {
+    fn wants_task_events(&self) -> bool {
+        true
+    }
+    fn task_started(&self, _: &ClientHandle, _: ObservedTask) {
+        panic!("an observer's own mistake")
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_panics_in_an_observer_is_logged_once_per_connection() {
+    let (notes, _guard) = listen();
+    let server = Server::builder()
+        .observer(Arc::new(Panics))
+        .task(TaskCode(1), "echo", async |_, message| Ok(message))
+        .build();
+    let mut client = WireClient::connect(&server);
+    for _ in 0..3 {
+        client.ask(1, 1, b"").await;
+        client.expect(ok(1, "")).await;
+    }
+    let lines = notes.take();
+    let errors = lines.iter().filter(|line| line.contains("ERROR"));
+    let panics = errors.filter(|line| line.contains("own mistake"));
+    assert_eq!(panics.count(), 1);
 }

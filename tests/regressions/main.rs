@@ -7,7 +7,6 @@ mod bodies;
 mod ends;
 mod execution;
 mod limits;
-mod logs;
 mod observers;
 mod panics;
 mod processing;
