@@ -70,6 +70,8 @@ struct UnderWay {
     id: TaskId,
     code: TaskCode,
     encoder: BlockEncoder,
+    /// What goes behind it.
+    behind: Queue,
 }
 
 /// The queue of bytes towards the client.
@@ -79,9 +81,8 @@ pub struct Outbox {
     /// In the order of the wire. Its records may cover bytes that the driver
     /// has fetched and the transport has not taken.
     ready: Queue,
-    /// What goes behind the response that is under way.
-    behind: Queue,
-    under_way: Option<UnderWay>,
+    /// On the heap: most connections never have one.
+    under_way: Option<Box<UnderWay>>,
     /// Fetched or not: bytes that the transport has not taken.
     unsent: usize,
     /// Bytes of the first record that the transport has taken.
@@ -95,7 +96,6 @@ impl Outbox {
         Self {
             order,
             ready: Queue::default(),
-            behind: Queue::default(),
             under_way: None,
             unsent: 0,
             first_taken: 0,
@@ -112,7 +112,8 @@ impl Outbox {
     /// the response that is under way is not among them.
     #[must_use]
     pub fn writable(&self) -> usize {
-        self.unsent - self.behind.bytes.len()
+        let behind = self.under_way.as_ref();
+        self.unsent - behind.map_or(0, |response| response.behind.bytes.len())
     }
 
     /// Whether bytes wait to be fetched.
@@ -141,10 +142,9 @@ impl Outbox {
         kind: Kind,
         encode: impl FnOnce(ByteOrder, &mut BytesMut),
     ) {
-        let queue = if self.under_way.is_some() && !planted(Canary::Interleaved) {
-            &mut self.behind
-        } else {
-            &mut self.ready
+        let queue = match &mut self.under_way {
+            Some(response) if !planted(Canary::Interleaved) => &mut response.behind,
+            _ => &mut self.ready,
         };
         let before = queue.bytes.len();
         encode(self.order, &mut queue.bytes);
@@ -211,12 +211,13 @@ impl Outbox {
         self.push(id, code, Kind::Part, |order, into| {
             Response::Ok(id).encode(order, into);
         });
-        self.under_way = Some(UnderWay {
+        self.under_way = Some(Box::new(UnderWay {
             key,
             id,
             code,
             encoder: BlockEncoder::new(),
-        });
+            behind: Queue::default(),
+        }));
     }
 
     /// Queues more of the body that is under way.
@@ -239,8 +240,8 @@ impl Outbox {
         response.encoder.finish(&mut self.ready.bytes);
         let terminal = Kind::Terminal(Terminal::Ok);
         self.record_body(before, response.id, response.code, terminal);
-        self.ready.bytes.unsplit(self.behind.bytes.split());
-        self.ready.records.append(&mut self.behind.records);
+        self.ready.bytes.unsplit(response.behind.bytes);
+        self.ready.records.append(&mut response.behind.records);
     }
 
     fn record_body(&mut self, before: usize, id: TaskId, code: TaskCode, kind: Kind) {
@@ -260,11 +261,11 @@ impl Outbox {
     /// The response under way will never be whole: nothing behind it is written
     /// (D8). Returns the requests whose answers are lost with it.
     pub fn break_under_way(&mut self) -> Vec<(TaskId, TaskCode)> {
-        if self.under_way.take().is_none() {
+        let Some(response) = self.under_way.take() else {
             return Vec::new();
-        }
-        self.unsent -= self.behind.bytes.len();
-        answered(std::mem::take(&mut self.behind).records)
+        };
+        self.unsent -= response.behind.bytes.len();
+        answered(response.behind.records)
     }
 
     /// Nothing more is fetched. What the driver has fetched the transport may
@@ -332,13 +333,12 @@ impl Outbox {
     /// Gives back memory that a burst left behind.
     pub fn shrink(&mut self) {
         const KEPT: usize = 1024;
-        for queue in [&mut self.ready, &mut self.behind] {
-            if queue.bytes.is_empty() && queue.bytes.capacity() > KEPT {
-                queue.bytes = BytesMut::new();
-            }
-            if queue.records.is_empty() && queue.records.capacity() > KEPT / 16 {
-                queue.records = VecDeque::new();
-            }
+        let Queue { bytes, records } = &mut self.ready;
+        if bytes.is_empty() && bytes.capacity() > KEPT {
+            *bytes = BytesMut::new();
+        }
+        if records.is_empty() && records.capacity() > KEPT / 16 {
+            *records = VecDeque::new();
         }
     }
 }

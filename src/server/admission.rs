@@ -97,7 +97,7 @@ impl Admission<TaskRecord> for Desk {
                 },
                 run_limit: registration.run_limit,
             },
-            message_limit_bytes: limit.unwrap_or(self.server.limits.message_limit_bytes),
+            message_limit_bytes: limit.unwrap_or(self.server.settings.limits.message_limit_bytes),
             delivery: match registration.function {
                 Function::Whole(_) => Delivery::Whole,
                 Function::Streamed(_) => Delivery::Streamed,
@@ -125,7 +125,7 @@ impl Admission<TaskRecord> for Desk {
     }
 
     fn largest_message(&self) -> usize {
-        let server = self.server.limits.message_limit_bytes;
+        let server = self.server.settings.limits.message_limit_bytes;
         let own = |task: &Arc<Registered>| task.registration.message_limit_bytes.unwrap_or(server);
         let largest = self.table.iter().flatten().map(own).max();
         largest.unwrap_or(server)

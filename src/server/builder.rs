@@ -16,7 +16,7 @@ use super::registry::Registry;
 use super::response::Response;
 use super::shared::ServerShared;
 use super::task::{TaskContext, TaskFunction};
-use crate::proto::{ErrorAnswer, ErrorAnswers, Limits, OnHalfClose, Timeouts};
+use crate::proto::{ErrorAnswer, ErrorAnswers, Limits, OnHalfClose, Settings, Timeouts};
 use crate::runtime::{Clock, Executor, TokioClock, TokioExecutor};
 use crate::wire::{ByteOrder, ErrorCode, TaskCode};
 
@@ -157,11 +157,13 @@ impl ServerBuilder {
         let server = Server(Arc::new(ServerShared {
             registry: Registry::new(),
             places: ServerPlaces::new(&self.limits),
-            limits: self.limits,
-            timeouts: self.timeouts,
-            on_half_close: self.on_half_close,
-            byte_order: self.byte_order,
-            error_answers: self.error_answers,
+            settings: Settings {
+                order: self.byte_order,
+                limits: self.limits,
+                timeouts: self.timeouts,
+                on_half_close: self.on_half_close,
+                error_answers: self.error_answers,
+            },
             clock: self.clock,
             executor: self.executor,
             observer: self.observer,

@@ -113,13 +113,10 @@ impl Drop for Connected {
 /// Makes a session and puts it in the server's list.
 fn begin_session(shared: &Arc<ServerShared>, options: ConnectionOptions) -> Session {
     let now = shared.clock.now();
-    let order = options.byte_order.unwrap_or(shared.byte_order);
+    let order = options.byte_order.unwrap_or(shared.settings.order);
     let settings = Settings {
         order,
-        limits: shared.limits,
-        timeouts: shared.timeouts,
-        on_half_close: shared.on_half_close,
-        error_answers: shared.error_answers,
+        ..shared.settings
     };
     let endpoints = options.endpoints.unwrap_or_default();
     let span = options

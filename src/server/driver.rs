@@ -19,9 +19,9 @@ use std::task::{Context, Poll};
 use std::time::Instant;
 
 use bytes::BytesMut;
-use futures_util::stream::FuturesUnordered;
 use tokio_util::sync::WaitForCancellationFutureOwned;
 
+use self::local::LocalTasks;
 use self::stopwatch::Stopwatch;
 use super::admission::Desk;
 use super::bodies::Bodies;
@@ -107,15 +107,12 @@ pub(crate) struct Driver<S> {
     spare: Option<BoxRunFuture>,
     /// What pended in place and goes to the executor at the end of its batch.
     pending: Vec<(Arc<Registered>, RunningTask)>,
-    local: FuturesUnordered<RunningTask>,
-    /// One of them has not been polled with the driver's waker yet.
-    has_new_local: bool,
-    /// How many orders had been given when they were last passed on to them.
-    local_orders: u64,
+    local: LocalTasks,
     stopwatch: Stopwatch,
     /// How many orders to run functions had been given when it last looked.
     seen_orders: u64,
-    reading: Option<ReadingFunction>,
+    /// On the heap: most connections never have one.
+    reading: Option<Box<ReadingFunction>>,
     bodies: Bodies,
     timer: Box<dyn Timer>,
     /// When the timer wakes the driver; it is re-armed only for earlier.
@@ -156,9 +153,7 @@ impl<S: Transport> Driver<S> {
             batch: Batch::default(),
             spare: None,
             pending: Vec::new(),
-            local: FuturesUnordered::new(),
-            has_new_local: false,
-            local_orders: 0,
+            local: LocalTasks::default(),
             seen_orders: 0,
             reading: None,
             bodies: Bodies::default(),
@@ -186,9 +181,7 @@ impl<S: Transport> Driver<S> {
         let mut budget = Budget::default();
         self.input(cx, now, &mut budget);
         self.poll_reading(cx, now);
-        if std::mem::take(&mut self.has_new_local) {
-            self.poll_local(cx);
-        }
+        self.poll_new_local(cx);
         self.spawn_pending();
         let gathers = self.gathers(&budget);
         let fetched = self.commit(gathers, now);
@@ -282,7 +275,7 @@ impl<S: Transport> Driver<S> {
             && context.as_mut().poll(cx).is_ready()
         {
             self.context = None;
-            let grace = self.session.client().server.timeouts.grace;
+            let grace = self.session.client().server.settings.timeouts.grace;
             self.session.disconnect(grace, now);
         }
     }

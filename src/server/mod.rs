@@ -184,8 +184,8 @@ impl Server {
 impl fmt::Debug for Server {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Server")
-            .field("limits", &self.0.limits)
-            .field("timeouts", &self.0.timeouts)
+            .field("limits", &self.0.settings.limits)
+            .field("timeouts", &self.0.settings.timeouts)
             .field("clients", &self.client_count())
             .finish_non_exhaustive()
     }

@@ -12,7 +12,7 @@ use std::task::{Context, Poll, Waker};
 
 pub(crate) use self::blocking::BlockingTask;
 pub(crate) use self::boxed::{BoxRunFuture, in_box};
-pub(crate) use self::group::{GROUP, Group, SLOW_POLL};
+pub(crate) use self::group::{GROUP, Group, SLOW_POLL, Single};
 use super::error::TaskError;
 use super::response::Response;
 use super::session::{Ended, RunnerOrder, Session};

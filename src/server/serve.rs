@@ -199,19 +199,24 @@ async fn unless<R>(stop: &CancellationToken, work: impl Future<Output = R>) -> O
     .await
 }
 
-async fn serve_one<S, H>(acceptor: Arc<Acceptor<H>>, stream: S, endpoints: Endpoints)
+fn serve_one<S, H>(
+    acceptor: Arc<Acceptor<H>>,
+    stream: S,
+    endpoints: Endpoints,
+) -> impl Future<Output = ()> + Send + 'static
 where
     S: Transport,
     H: Handshake<S>,
 {
-    let Ok(place) = acceptor.server.take_place(&endpoints) else {
-        return;
-    };
     // On the heap, and gone once it is done: the connection may live for long.
-    let handshake = Box::pin(shake_hands(&acceptor, stream, endpoints, place));
-    if let Some((connected, transport)) = handshake.await {
-        drop(acceptor);
-        connected.serve(transport).await;
+    let handshake = Box::pin(async move {
+        let place = acceptor.server.take_place(&endpoints).ok()?;
+        shake_hands(&acceptor, stream, endpoints, place).await
+    });
+    async move {
+        if let Some((connected, transport)) = handshake.await {
+            connected.serve(transport).await;
+        }
     }
 }
 
@@ -229,7 +234,7 @@ where
 {
     let server = &acceptor.server;
     let handshake = async { acceptor.handshake.perform(stream, &endpoints).await };
-    let limited = within(&server.0, server.0.timeouts.handshake, handshake);
+    let limited = within(&server.0, server.0.settings.timeouts.handshake, handshake);
     // A shutdown drops it.
     let reason = match unless(&acceptor.stop, unless_it_panics(limited)).await {
         None => EndReason::GracefulDisconnect,

@@ -26,6 +26,7 @@ use std::task::Waker;
 
 use self::effects::{AfterUnlock, Telling};
 pub(crate) use self::for_driver::{Batch, Fetched, ForDriver, TurnEnd, WhileMoreComes};
+pub(crate) use self::for_tasks::Runners;
 use self::reader::ReaderState;
 pub(crate) use self::record::{Ended, RunnerOrder, TaskRecord};
 use super::client::ClientContext;
@@ -64,7 +65,8 @@ enum Noticed {
 pub(crate) struct State {
     pub(crate) connection: Connection<TaskRecord>,
     driver: Driver,
-    reader: Option<ReaderState>,
+    /// On the heap: most connections never have one.
+    reader: Option<Box<ReaderState>>,
     for_driver: ForDriver,
     /// What the server's L7 counts of this connection.
     counted_unsent: usize,
@@ -145,8 +147,15 @@ impl Session {
         self.with_lists(&mut AfterUnlock::default(), change)
     }
 
-    /// [`with`](Self::with) lists whose memory is used again and again. They are
-    /// empty before and after.
+    /// [`with`](Self::with) lists whose memory is used again and again.
+    #[inline]
+    fn with_kept_lists<R>(&self, change: impl FnOnce(&mut State, &mut AfterUnlock) -> R) -> R {
+        let mut after = AfterUnlock::kept();
+        let result = self.with_lists(&mut after, change);
+        after.keep();
+        result
+    }
+
     #[inline]
     fn with_lists<R>(
         &self,

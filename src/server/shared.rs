@@ -8,19 +8,15 @@ use tokio_util::sync::CancellationToken;
 use super::observe::Observer;
 use super::places::ServerPlaces;
 use super::registry::Registry;
-use crate::proto::{ErrorAnswers, Limits, OnHalfClose, Timeouts};
+use crate::proto::Settings;
 use crate::runtime::{Clock, Executor};
-use crate::wire::ByteOrder;
 
 #[derive(Debug)]
 pub(crate) struct ServerShared {
     pub(crate) registry: Registry,
     pub(crate) places: ServerPlaces,
-    pub(crate) limits: Limits,
-    pub(crate) timeouts: Timeouts,
-    pub(crate) on_half_close: OnHalfClose,
-    pub(crate) byte_order: ByteOrder,
-    pub(crate) error_answers: ErrorAnswers,
+    /// Of each connection, unless its own handshake chose another order of bytes.
+    pub(crate) settings: Settings,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) executor: Arc<dyn Executor>,
     pub(crate) observer: Arc<dyn Observer>,

@@ -25,6 +25,7 @@ impl<S> Driver<S> {
         }
         self.batch = Batch::default();
         self.spare = None;
+        self.local.shrink();
         self.pending = Vec::new();
         self.session.drive(|state| state.connection.shrink());
         None

@@ -3,6 +3,7 @@
 use super::Driver;
 use crate::proto::ConnectionReport;
 use crate::server::run::{Group, drop_each, drop_quietly, unless_panics};
+use crate::server::session::Runners;
 
 impl<S> Driver<S> {
     /// Whatever ends the connection, its future's drop included (D5).
@@ -15,17 +16,16 @@ impl<S> Driver<S> {
         for (_, task) in self.pending.drain(..) {
             self.local.push(task);
         }
-        if !self.local.is_empty() {
+        if let Some(members) = self.local.take() {
             // A cooperating function keeps its grace, on the executor (T10),
             // if there still is one: a panic here could be the second.
-            let members = std::mem::take(&mut self.local);
             let group = Group::new(self.session.clone(), members, None);
             let executor = &self.session.client().server.executor;
             let _ = unless_panics(|| executor.spawn(Box::pin(group)));
         }
         if !self.batch.ended.is_empty() {
             let ended = std::mem::take(&mut self.batch.ended);
-            self.session.finish_batch(ended, 0);
+            self.session.finish_batch(ended, Runners::Other);
         }
         drop_quietly(self.spare.take());
         report

@@ -4,15 +4,67 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use futures_util::Stream;
+use futures_util::stream::FuturesUnordered;
 
 use super::{Driver, ITEMS};
-use crate::server::run::unless_panics;
+use crate::proto::TaskKey;
+use crate::server::run::{RunningTask, unless_panics};
+use crate::server::session::{Ended, Session};
+
+/// The functions that are under way. Most connections never have any, and pay nothing.
+#[derive(Default)]
+pub(super) struct LocalTasks {
+    tasks: Option<FuturesUnordered<RunningTask>>,
+    /// One of them has not been polled with the driver's waker yet.
+    has_new: bool,
+    /// How many orders had been given when they were last passed on to them.
+    passed_orders: u64,
+}
+
+impl LocalTasks {
+    pub(super) fn push(&mut self, task: RunningTask) {
+        self.tasks.get_or_insert_default().push(task.in_group());
+        self.has_new = true;
+    }
+
+    /// Those that are left, if there are any.
+    pub(super) fn take(&mut self) -> Option<FuturesUnordered<RunningTask>> {
+        self.tasks.take().filter(|tasks| !tasks.is_empty())
+    }
+
+    /// Gives back what none of them needs.
+    pub(super) fn shrink(&mut self) {
+        self.tasks = self.take();
+    }
+
+    /// Whoever gives an order wakes the driver, which looks for those to its own
+    /// run functions under one lock.
+    fn pass_orders_on(&mut self, session: &Session) {
+        let orders = session.orders();
+        let Some(tasks) = self.tasks.as_mut().filter(|tasks| !tasks.is_empty()) else {
+            return;
+        };
+        if std::mem::replace(&mut self.passed_orders, orders) == orders {
+            return;
+        }
+        for waker in session.give_orders(tasks.iter_mut()) {
+            unless_panics(|| waker.wake());
+        }
+    }
+
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<(TaskKey, Ended)>> {
+        match &mut self.tasks {
+            Some(tasks) => Pin::new(tasks).poll_next(cx),
+            None => Poll::Ready(None),
+        }
+    }
+}
 
 impl<S> Driver<S> {
     pub(super) fn poll_local(&mut self, cx: &mut Context<'_>) {
-        self.pass_orders_on();
+        self.local.pass_orders_on(&self.session);
         for _ in 0..ITEMS {
-            match Pin::new(&mut self.local).poll_next(cx) {
+            match self.local.poll_next(cx) {
                 Poll::Ready(Some(ended)) => self.batch.ended.push(ended),
                 Poll::Ready(None) | Poll::Pending => return,
             }
@@ -20,15 +72,10 @@ impl<S> Driver<S> {
         cx.waker().wake_by_ref();
     }
 
-    /// Whoever gives an order wakes the driver, which looks for those to its own
-    /// run functions under one lock.
-    fn pass_orders_on(&mut self) {
-        let orders = self.session.orders();
-        if self.local.is_empty() || std::mem::replace(&mut self.local_orders, orders) == orders {
-            return;
-        }
-        for waker in self.session.give_orders(self.local.iter_mut()) {
-            unless_panics(|| waker.wake());
+    /// Those that have come since the turn's first look.
+    pub(super) fn poll_new_local(&mut self, cx: &mut Context<'_>) {
+        if std::mem::take(&mut self.local.has_new) {
+            self.poll_local(cx);
         }
     }
 }

@@ -15,7 +15,7 @@ use crate::server::admission::Registrations;
 use crate::server::reading::{ReadingFunction, ReadingStep};
 use crate::server::registration::{Execution, Function, Registered};
 use crate::server::run::{
-    BlockingTask, GROUP, Group, RunningTask, drop_quietly, in_span, poll_in_place,
+    BlockingTask, GROUP, Group, RunningTask, Single, drop_quietly, in_span, poll_in_place,
     unless_task_panics,
 };
 use crate::server::session::{Ended, Session};
@@ -93,8 +93,7 @@ impl<S: Transport> Driver<S> {
         };
         let task = RunningTask::new(self.session.clone(), key, function);
         if execution == Execution::Local {
-            self.local.push(task.in_group());
-            self.has_new_local = true;
+            self.local.push(task);
         } else {
             self.pending.push((Arc::clone(registered), task));
         }
@@ -108,7 +107,7 @@ impl<S: Transport> Driver<S> {
         let context = self.context(key, header);
         let begun = ReadingFunction::begin(registered.into_owned(), context, header);
         match begun {
-            Some(reading) => drop_quietly(self.reading.replace(reading)),
+            Some(reading) => drop_quietly(self.reading.replace(Box::new(reading))),
             None => {
                 let outcome = crate::proto::ReadOutcome::Panicked;
                 self.session.read_returned(key, outcome, None, now);
@@ -132,7 +131,7 @@ impl<S: Transport> Driver<S> {
         if !start {
             return;
         }
-        let Some(run) = self.reading.take().and_then(ReadingFunction::into_run) else {
+        let Some(run) = self.reading.take().and_then(|reading| reading.into_run()) else {
             return;
         };
         match run.function {
@@ -143,7 +142,7 @@ impl<S: Transport> Driver<S> {
 
     /// Drops what a task function returned, if it need not start (T10).
     pub(super) fn drop_unwanted_reading(&mut self) -> bool {
-        let key = self.reading.as_ref().map(ReadingFunction::key);
+        let key = self.reading.as_ref().map(|reading| reading.key());
         let Some(key) = key.filter(|key| !self.session.may_start(*key)) else {
             return false;
         };
@@ -158,6 +157,7 @@ impl<S: Transport> Driver<S> {
         if self.pending.is_empty() {
             return;
         }
+        self.spawn_singles();
         let executor = Arc::clone(&self.session.client().server.executor);
         let mut group: Option<(Arc<Registered>, FuturesUnordered<RunningTask>)> = None;
         let spawn = |session: &Session, registered, members| {
@@ -165,13 +165,6 @@ impl<S: Transport> Driver<S> {
             executor.spawn(Box::pin(group));
         };
         for (registered, task) in self.pending.drain(..) {
-            let spawns = registered.registration.execution == Execution::Spawn;
-            if spawns || registered.is_slow() {
-                let watched = (!spawns).then_some(registered);
-                let single = Group::single(self.session.clone(), task, watched);
-                executor.spawn(Box::pin(single));
-                continue;
-            }
             let task = task.in_group();
             match &mut group {
                 Some((same, members))
@@ -190,6 +183,24 @@ impl<S: Transport> Driver<S> {
         }
         if let Some((registered, members)) = group {
             spawn(&self.session, registered, members);
+        }
+    }
+
+    /// Those that get an executor task each: all are counted before one runs.
+    fn spawn_singles(&mut self) {
+        let runs_alone = |registered: &Registered| {
+            registered.registration.execution == Execution::Spawn || registered.is_slow()
+        };
+        let alone = self.pending.extract_if(.., |(of, _)| runs_alone(of));
+        let singles: Vec<_> = alone.map(|(of, task)| Single::new(task, of)).collect();
+        if singles.is_empty() {
+            return;
+        }
+        self.session
+            .drive(|state| state.single_runners += singles.len());
+        let executor = Arc::clone(&self.session.client().server.executor);
+        for single in singles {
+            executor.spawn(Box::pin(single));
         }
     }
 }

@@ -4,13 +4,14 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
+use std::time::Instant;
 
 use futures_util::Stream;
 use futures_util::stream::FuturesUnordered;
 
-use super::{RunningTask, Watch, is_same, unless_panics};
-use crate::server::registration::Registered;
-use crate::server::session::Session;
+use super::{RunningTask, is_same, unless_panics};
+use crate::server::registration::{Execution, Registered};
+use crate::server::session::{Runners, Session};
 
 /// How many run functions share one executor task.
 pub(crate) const GROUP: usize = 64;
@@ -24,14 +25,12 @@ pub(crate) const SLOW_POLL: std::time::Duration = std::time::Duration::from_mill
 pub(crate) struct Group {
     session: Session,
     members: FuturesUnordered<RunningTask>,
-    /// Under which the session knows its waker; `None`: its member looks by itself.
-    id: Option<u64>,
+    /// Under which the session knows its waker.
+    id: u64,
     seen_orders: Option<u64>,
     waker: Option<Waker>,
     /// Of what they all are; `None`: of several codes.
     registered: Option<Arc<Registered>>,
-    /// Counted in the session's single runners.
-    is_single: bool,
 }
 
 impl Group {
@@ -41,42 +40,17 @@ impl Group {
         registered: Option<Arc<Registered>>,
     ) -> Self {
         Self {
-            id: Some(session.next_group_id()),
+            id: session.next_group_id(),
             session,
             members,
             seen_orders: None,
             waker: None,
             registered,
-            is_single: false,
-        }
-    }
-
-    /// One run function, in an executor task of its own; `registered` if it may
-    /// get back into groups once it proves quick.
-    pub(crate) fn single(
-        session: Session,
-        member: RunningTask,
-        registered: Option<Arc<Registered>>,
-    ) -> Self {
-        session.drive(|state| state.single_runners += 1);
-        let members = FuturesUnordered::new();
-        members.push(member);
-        Self {
-            session,
-            members,
-            id: None,
-            seen_orders: None,
-            waker: None,
-            registered,
-            is_single: true,
         }
     }
 
     /// Passes orders on to its members, if there can be new ones.
     fn pass_orders_on(&mut self, cx: &Context<'_>) {
-        let Some(id) = self.id else {
-            return;
-        };
         let orders = self.session.orders();
         if self.seen_orders == Some(orders) && is_same(self.waker.as_ref(), cx) {
             return;
@@ -84,20 +58,9 @@ impl Group {
         self.seen_orders = Some(orders);
         self.waker = Some(cx.waker().clone());
         let session = self.session.clone();
-        let members = self
-            .members
-            .iter_mut()
-            .filter(|member| member.watch == Watch::Group);
         // Those who have an order are woken once the lock has been released.
-        for waker in session.group_orders(id, cx.waker(), members) {
+        for waker in session.group_orders(self.id, cx.waker(), self.members.iter_mut()) {
             unless_panics(|| waker.wake());
-        }
-    }
-
-    fn note_slowness(&self, began: std::time::Instant) {
-        if let Some(registered) = &self.registered {
-            let took = self.session.client().server.clock.now() - began;
-            registered.note_poll(took > SLOW_POLL);
         }
     }
 }
@@ -107,10 +70,7 @@ impl Future for Group {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let this = &mut *self;
-        let began = this
-            .registered
-            .is_some()
-            .then(|| this.session.client().server.clock.now());
+        let began = begin_poll(&this.session, this.registered.as_ref());
         this.pass_orders_on(cx);
         let mut batch = Vec::new();
         let polled = loop {
@@ -120,12 +80,9 @@ impl Future for Group {
                 Poll::Pending => break Poll::Pending,
             }
         };
-        if let Some(began) = began {
-            this.note_slowness(began);
-        }
+        end_poll(&this.session, this.registered.as_ref(), began);
         if !batch.is_empty() {
-            let singles = usize::from(std::mem::take(&mut this.is_single));
-            this.session.finish_batch(batch, singles);
+            this.session.finish_batch(batch, Runners::Other);
         }
         polled
     }
@@ -133,11 +90,64 @@ impl Future for Group {
 
 impl Drop for Group {
     fn drop(&mut self) {
-        if self.is_single {
-            self.session.drive(|state| state.single_runners -= 1);
+        self.session.forget_group(self.id);
+    }
+}
+
+/// When a poll begins whose slowness is to be noted.
+fn begin_poll(session: &Session, registered: Option<&Arc<Registered>>) -> Option<Instant> {
+    registered.map(|_| session.client().server.clock.now())
+}
+
+fn end_poll(session: &Session, registered: Option<&Arc<Registered>>, began: Option<Instant>) {
+    if let (Some(registered), Some(began)) = (registered, began) {
+        let took = session.client().server.clock.now() - began;
+        registered.note_poll(took > SLOW_POLL);
+    }
+}
+
+/// One run function, in an executor task of its own.
+pub(crate) struct Single {
+    function: RunningTask,
+    /// If it may get back into groups once it proves quick.
+    registered: Option<Arc<Registered>>,
+    /// Counted in the session's single runners.
+    is_counted: bool,
+}
+
+impl Single {
+    /// It has to be counted before it is polled or dropped.
+    pub(crate) fn new(function: RunningTask, registered: Arc<Registered>) -> Self {
+        let spawns = registered.registration.execution == Execution::Spawn;
+        Self {
+            function,
+            registered: (!spawns).then_some(registered),
+            is_counted: true,
         }
-        if let Some(id) = self.id {
-            self.session.forget_group(id);
+    }
+}
+
+impl Future for Single {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let this = &mut *self;
+        let session = this.function.session.clone();
+        let began = begin_poll(&session, this.registered.as_ref());
+        let polled = Pin::new(&mut this.function).poll(cx);
+        end_poll(&session, this.registered.as_ref(), began);
+        polled.map(|ended| {
+            this.is_counted = false;
+            session.finish_batch([ended], Runners::Single);
+        })
+    }
+}
+
+impl Drop for Single {
+    fn drop(&mut self) {
+        if self.is_counted {
+            let session = &self.function.session;
+            session.drive(|state| state.single_runners -= 1);
         }
     }
 }

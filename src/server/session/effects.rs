@@ -1,6 +1,7 @@
 //! What a change of the state brings about: orders to run functions and counts
 //! while it is locked; wakers, drops and events once it no longer is (invariant 2).
 
+use std::cell::Cell;
 use std::sync::Arc;
 use std::task::Waker;
 
@@ -28,10 +29,18 @@ pub(crate) struct AfterUnlock {
     server_has_room: bool,
 }
 
+thread_local! {
+    /// Empty lists that were used on this thread, for the next ones to end here.
+    static KEPT: Cell<Option<Box<AfterUnlock>>> = const { Cell::new(None) };
+}
+
+/// A thread keeps no lists with room for more.
+const MOST_KEPT: usize = 256;
+
 /// What a task left behind: its drop is the application's code.
 pub(super) enum Unwanted {
     RunData(#[expect(dead_code, reason = "only dropped")] RunData),
-    Reader(#[expect(dead_code, reason = "only dropped")] ReaderState),
+    Reader(#[expect(dead_code, reason = "only dropped")] Box<ReaderState>),
     Waker(#[expect(dead_code, reason = "only dropped")] Waker),
 }
 
@@ -46,6 +55,24 @@ pub(super) enum Telling {
 }
 
 impl AfterUnlock {
+    /// Lists whose memory has been used before, unless the thread is about to end.
+    pub(super) fn kept() -> Box<Self> {
+        KEPT.try_with(Cell::take).ok().flatten().unwrap_or_default()
+    }
+
+    /// Keeps their memory for the next ones.
+    pub(super) fn keep(self: Box<Self>) {
+        debug_assert!(self.is_nothing(), "they have been acted upon");
+        let lists = [
+            self.wakers.capacity(),
+            self.retired.capacity(),
+            self.unwanted.capacity(),
+        ];
+        if lists.into_iter().all(|capacity| capacity <= MOST_KEPT) {
+            let _ = KEPT.try_with(|kept| kept.set(Some(self)));
+        }
+    }
+
     pub(super) const fn is_nothing(&self) -> bool {
         self.wakers.is_empty()
             && self.retired.is_empty()

@@ -35,7 +35,6 @@ pub(crate) struct Batch {
     pub(crate) inputs: Vec<Input>,
     /// Results of what ran in place.
     pub(crate) ended: Vec<(TaskKey, Ended)>,
-    after: AfterUnlock,
 }
 
 /// What a write does while single runners are under way, which may soon have
@@ -116,13 +115,9 @@ impl Session {
         most: usize,
         now: Instant,
     ) -> Reading {
-        let Batch {
-            inputs,
-            ended,
-            after,
-        } = batch;
+        let Batch { inputs, ended } = batch;
         inputs.clear();
-        let reading = self.with_lists(after, |state, after| {
+        let reading = self.with_kept_lists(|state, after| {
             self.finish_each(state, ended, now, after);
             state.connection.handle_read(newly_read);
             let (buffer, at) = unread;
@@ -155,8 +150,8 @@ impl Session {
         write: WhileMoreComes,
         now: Instant,
     ) -> Committed {
-        let Batch { ended, after, .. } = batch;
-        let committed = self.with_lists(after, |state, after| {
+        let Batch { ended, .. } = batch;
+        let committed = self.with_kept_lists(|state, after| {
             self.finish_each(state, ended, now, after);
             if state.connection.has_actions() {
                 self.carry_out(state, after);
@@ -198,7 +193,7 @@ impl Session {
         after: &mut AfterUnlock,
     ) {
         match &input {
-            Input::Begin { key, .. } => state.reader = Some(ReaderState::new(*key)),
+            Input::Begin { key, .. } => state.reader = Some(Box::new(ReaderState::new(*key))),
             Input::Payload { payload } => {
                 let ended = state.connection.message_has_ended();
                 if let Some(reader) = &mut state.reader {

@@ -15,12 +15,27 @@ use crate::server::task::BlockingFunction;
 use crate::sync::atomic::Ordering;
 use crate::wire::{TaskCode, TaskId};
 
+/// In what kind of executor tasks run functions ran.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Runners {
+    /// One for each, which counts as a single runner.
+    Single,
+    /// Any other.
+    Other,
+}
+
 impl Session {
     /// Results of run functions that ran elsewhere.
-    pub(crate) fn finish_batch(&self, mut batch: Vec<(TaskKey, Ended)>, singles: usize) {
-        self.with(|state, after| {
-            state.single_runners -= singles;
-            for (key, ended) in &mut batch {
+    pub(crate) fn finish_batch<B>(&self, mut batch: B, runners: Runners)
+    where
+        B: AsMut<[(TaskKey, Ended)]> + IntoIterator<Item = (TaskKey, Ended)>,
+    {
+        self.with_kept_lists(|state, after| {
+            let batch = batch.as_mut();
+            if runners == Runners::Single {
+                state.single_runners -= batch.len();
+            }
+            for (key, ended) in batch {
                 let now = || self.client().server.clock.now();
                 self.finish(state, *key, ended, now, after);
             }
@@ -33,7 +48,7 @@ impl Session {
 
     /// The result of one.
     pub(crate) fn finish_one(&self, key: TaskKey, ended: Ended) {
-        self.finish_batch(vec![(key, ended)], 0);
+        self.finish_batch([(key, ended)], Runners::Other);
     }
 
     /// Commits a result. What is left in `ended` is to be dropped once the lock
