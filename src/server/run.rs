@@ -9,6 +9,7 @@ use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
+use std::time::Instant;
 
 pub(crate) use self::blocking::BlockingTask;
 pub(crate) use self::boxed::{BoxRunFuture, in_box};
@@ -159,8 +160,13 @@ pub(crate) struct RunningTask {
     seen_orders: Option<u64>,
     /// The waker of its last poll, or the one that was left with the session.
     waker: Option<Waker>,
-    /// Ends the grace once the connection cannot any more.
-    grace: Option<(std::time::Instant, Box<dyn Timer>)>,
+    /// Ends the grace once the connection cannot any more. On the heap: few ever need it.
+    grace: Option<Box<Grace>>,
+}
+
+struct Grace {
+    end: Instant,
+    timer: Box<dyn Timer>,
 }
 
 impl RunningTask {
@@ -225,7 +231,7 @@ impl RunningTask {
     /// Whether the grace that outlives the connection has passed.
     fn grace_is_over(&mut self, cx: &mut Context<'_>) -> bool {
         match &mut self.grace {
-            Some((end, timer)) => timer.poll_until(*end, cx).is_ready(),
+            Some(grace) => grace.timer.poll_until(grace.end, cx).is_ready(),
             None => false,
         }
     }
@@ -246,7 +252,11 @@ impl Future for RunningTask {
             }
             RunnerOrder::DropAt(end) => {
                 let clock = &this.session.client().server.clock;
-                this.grace.get_or_insert_with(|| (end, clock.timer())).0 = end;
+                let grace = this.grace.get_or_insert_with(|| {
+                    let timer = clock.timer();
+                    Box::new(Grace { end, timer })
+                });
+                grace.end = end;
             }
         }
         if let Poll::Ready(ended) = this.poll_function(cx) {

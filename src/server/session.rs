@@ -70,8 +70,7 @@ pub(crate) struct State {
     for_driver: ForDriver,
     /// What the server's L7 counts of this connection.
     counted_unsent: usize,
-    /// Message bytes that its tasks hold, and what the server's L16 counts of them.
-    held_bytes: usize,
+    /// What the server's L16 counts of the message bytes that its tasks hold.
     counted_held: usize,
     /// Places of L6 that ended tasks left, for the next ones of the same turn:
     /// given back before what they answered is written.
@@ -107,7 +106,6 @@ impl Session {
                 reader: None,
                 for_driver: ForDriver::default(),
                 counted_unsent: 0,
-                held_bytes: 0,
                 counted_held: 0,
                 spare_places: 0,
                 groups: BTreeMap::new(),

@@ -197,7 +197,6 @@ impl Session {
                 self.client().server.places.empty.force(1);
             }
             record.registered.leave();
-            state.held_bytes -= record.held_bytes;
         }
         if let Some(ending) = retired.ending
             && state.connection.watching() == Watching::Requests
@@ -215,8 +214,9 @@ impl Session {
     /// Brings the server's counts up to date, once for all that has happened.
     #[inline]
     pub(super) fn count(&self, state: &mut State, after: &mut AfterUnlock) {
-        if state.held_bytes != state.counted_held {
-            self.count_held(state);
+        let held = state.connection.ledger().held_bytes();
+        if held != state.counted_held {
+            self.count_held(state, held);
         }
         if !matches!(state.driver, Driver::Busy(_)) {
             self.release_spare_places(state);
@@ -234,13 +234,13 @@ impl Session {
         }
     }
 
-    fn count_held(&self, state: &mut State) {
-        let counted = std::mem::replace(&mut state.counted_held, state.held_bytes);
+    fn count_held(&self, state: &mut State, held: usize) {
+        let counted = std::mem::replace(&mut state.counted_held, held);
         let places = &self.client().server.places.held_bytes;
-        if state.held_bytes > counted {
-            places.force(state.held_bytes - counted);
+        if held > counted {
+            places.force(held - counted);
         } else {
-            places.release(counted - state.held_bytes);
+            places.release(counted - held);
         }
     }
 

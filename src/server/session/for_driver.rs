@@ -123,7 +123,8 @@ impl Session {
             let (buffer, at) = unread;
             desk.spare_places = std::mem::take(&mut state.spare_places);
             while inputs.len() < most {
-                desk.uncounted_held_bytes = state.held_bytes as isize - state.counted_held as isize;
+                let held = state.connection.ledger().held_bytes();
+                desk.uncounted_held_bytes = held as isize - state.counted_held as isize;
                 match state.connection.handle_input(buffer, at, desk, now) {
                     Some(input) => self.sort_input(state, input, inputs, after),
                     None => break,
@@ -206,9 +207,7 @@ impl Session {
                     after.wakers.extend(reader.end());
                 }
             }
-            Input::Whole { key, message, .. } => state.hold(*key, message.payload_len),
-            Input::Message { key, payload, .. } => state.hold(*key, payload.len()),
-            Input::Handled => {}
+            Input::Whole { .. } | Input::Message { .. } | Input::Handled => {}
         }
         inputs.push(input);
     }
@@ -300,15 +299,5 @@ impl State {
         let is_over = self.connection.phase() == Phase::Closed;
         let reading = self.connection.reading();
         (!is_over).then(|| (std::mem::take(&mut self.for_driver), reading))
-    }
-
-    /// A whole message was handed over: it counts in the server's L16.
-    fn hold(&mut self, key: TaskKey, bytes: usize) {
-        if bytes > 0
-            && let Some(task) = self.connection.task_mut(key)
-        {
-            task.held_bytes = bytes;
-            self.held_bytes += bytes;
-        }
     }
 }

@@ -15,8 +15,6 @@ pub(crate) struct TaskRecord {
     pub(crate) registered: Arc<Registered>,
     /// Whether it holds the server's places.
     pub(crate) has_places: bool,
-    /// Message bytes that it holds of the server's L16.
-    pub(super) held_bytes: usize,
     /// Few tasks need any of these.
     pub(super) attachments: Option<Box<Attachments>>,
 }
@@ -42,7 +40,6 @@ impl TaskRecord {
         Self {
             registered,
             has_places: false,
-            held_bytes: 0,
             attachments: None,
         }
     }
