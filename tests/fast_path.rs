@@ -1,7 +1,8 @@
 //! What a small request costs on the server's fast path, in allocations: they
 //! are the same on every machine. `ci/fast-path` has how many there may be;
 //! more than a tenth above that fails, and so does a tenth below it, for then
-//! the file is to be mended.
+//! the file is to be mended. `ci/instructions` counts the instructions of the
+//! same cases, where it can.
 //!
 //! In release alone, which `ci/test` runs as a step of its own: the checks that
 //! debug builds make of the bookkeeping allocate.
@@ -86,39 +87,73 @@ async fn until(connection: &mut Pin<Box<impl Future>>, answered: &AtomicUsize, r
     .await;
 }
 
-/// Allocations a request: an echo of 16 bytes, so many in flight.
-fn allocations(in_flight: usize, registration: Registration) -> f64 {
-    const ROUNDS: usize = 50;
-    let mut requests = BytesMut::new();
-    for id in 0..in_flight as u32 {
-        encode_request_header(TaskCode(1), TaskId(id), ByteOrder::Big, &mut requests);
-        encode_message(&[7; 16], &mut requests);
+/// Some requests in flight, an echo of 16 bytes each, answered again and again.
+struct Case {
+    name: &'static str,
+    in_flight: usize,
+    registration: fn() -> Registration,
+}
+
+const CASES: [Case; 6] = [
+    Case::new("auto-1", 1, echo),
+    Case::new("auto-64", 64, echo),
+    Case::new("auto-1024", 1024, echo),
+    Case::new("yields-auto-1024", 1024, yields),
+    Case::new("yields-local-1024", 1024, || {
+        yields().execution(Execution::Local)
+    }),
+    Case::new("yields-spawn-1024", 1024, || {
+        yields().execution(Execution::Spawn)
+    }),
+];
+
+impl Case {
+    const fn new(name: &'static str, in_flight: usize, registration: fn() -> Registration) -> Self {
+        Self {
+            name,
+            in_flight,
+            registration,
+        }
     }
-    let answered = Arc::new(AtomicUsize::new(0));
-    let transport = Repeated {
-        requests: requests.freeze(),
-        unread: Bytes::new(),
-        unanswered: 0,
-        rounds: 2 * ROUNDS,
-        answered: Arc::clone(&answered),
-    };
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_time()
-        .start_paused(true)
-        .build()
-        .unwrap();
-    let server = Server::builder()
-        .register(TaskCode(1), "echo", registration)
-        .build();
-    let serving = server.handle_connection(transport, ConnectionOptions::default());
-    let mut connection = Box::pin(serving);
-    // What the first ones take is kept for the others.
-    runtime.block_on(until(&mut connection, &answered, ROUNDS));
-    let counted = measure(|| {
-        runtime.block_on(until(&mut connection, &answered, 2 * ROUNDS));
-    });
-    assert_eq!(answered.load(Ordering::Relaxed), 2 * ROUNDS);
-    counted.count_total as f64 / (ROUNDS * in_flight) as f64
+
+    /// Runs some rounds, and then as many once more within `measured`.
+    fn run(&self, rounds: usize, measured: impl FnOnce(&mut dyn FnMut())) {
+        let mut requests = BytesMut::new();
+        for id in 0..self.in_flight as u32 {
+            encode_request_header(TaskCode(1), TaskId(id), ByteOrder::Big, &mut requests);
+            encode_message(&[7; 16], &mut requests);
+        }
+        let answered = Arc::new(AtomicUsize::new(0));
+        let transport = Repeated {
+            requests: requests.freeze(),
+            unread: Bytes::new(),
+            unanswered: 0,
+            rounds: 2 * rounds,
+            answered: Arc::clone(&answered),
+        };
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .start_paused(true)
+            .build()
+            .unwrap();
+        let server = Server::builder()
+            .register(TaskCode(1), "echo", (self.registration)())
+            .build();
+        let serving = server.handle_connection(transport, ConnectionOptions::default());
+        let mut connection = Box::pin(serving);
+        // What the first ones take is kept for the others.
+        runtime.block_on(until(&mut connection, &answered, rounds));
+        measured(&mut || runtime.block_on(until(&mut connection, &answered, 2 * rounds)));
+        assert_eq!(answered.load(Ordering::Relaxed), 2 * rounds);
+    }
+
+    /// Allocations a request.
+    fn allocations(&self) -> f64 {
+        const ROUNDS: usize = 50;
+        let mut allocations = 0;
+        self.run(ROUNDS, |rounds| allocations = measure(rounds).count_total);
+        allocations as f64 / (ROUNDS * self.in_flight) as f64
+    }
 }
 
 fn echo() -> Registration {
@@ -143,7 +178,8 @@ fn baseline(name: &str) -> f64 {
     figure.parse().unwrap()
 }
 
-fn is_as_before(name: &str, allocations: f64) {
+fn is_as_before(case: &Case) {
+    let (name, allocations) = (case.name, case.allocations());
     println!("{name} {allocations:.2}");
     let before = baseline(name);
     let (least, most) = (before * 0.9, before * 1.1);
@@ -156,18 +192,24 @@ fn is_as_before(name: &str, allocations: f64) {
 #[test]
 #[cfg_attr(debug_assertions, ignore = "in release, by ci/test fast_path")]
 fn a_request_that_is_answered_in_place_is_one_allocation() {
-    is_as_before("auto-1", allocations(1, echo()));
-    is_as_before("auto-64", allocations(64, echo()));
-    is_as_before("auto-1024", allocations(1024, echo()));
+    CASES[..3].iter().for_each(is_as_before);
     assert!(baseline("auto-1024") < 1.05, "its message alone");
 }
 
 #[test]
 #[cfg_attr(debug_assertions, ignore = "in release, by ci/test fast_path")]
 fn a_run_function_that_pends_allocates_as_before() {
-    is_as_before("yields-auto-1024", allocations(1024, yields()));
-    let local = yields().execution(Execution::Local);
-    is_as_before("yields-local-1024", allocations(1024, local));
-    let spawned = yields().execution(Execution::Spawn);
-    is_as_before("yields-spawn-1024", allocations(1024, spawned));
+    CASES[3..].iter().for_each(is_as_before);
+}
+
+/// `FAST_PATH_CASE` for `FAST_PATH_ROUNDS`, for somebody who counts from outside.
+#[test]
+#[ignore = "by ci/instructions"]
+fn rounds_of_a_case() {
+    let setting = |name| std::env::var(name).expect("ci/instructions sets it");
+    let name = setting("FAST_PATH_CASE");
+    let case = CASES.iter().find(|case| case.name == name);
+    let rounds = setting("FAST_PATH_ROUNDS").parse().unwrap();
+    case.expect("there is such a case")
+        .run(rounds, |rounds| rounds());
 }
