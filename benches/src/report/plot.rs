@@ -22,12 +22,28 @@ pub(crate) enum Kind {
         unit: &'static str,
         bars: Vec<(String, f64)>,
     },
+    /// A line for each through its points, over a logarithmic axis.
+    Lines {
+        x: &'static str,
+        y: &'static str,
+        lines: Vec<Line>,
+    },
 }
+
+/// A name, and points.
+pub(crate) type Line = (String, Vec<(f64, f64)>);
 
 type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 type Drawn<'a> = Result<(), Box<dyn Error + 'a>>;
 
 const SIZE: (u32, u32) = (800, 400);
+/// Of the lines, in their order.
+const COLORS: [RGBColor; 4] = [
+    RGBColor(110, 110, 110),
+    RGBColor(31, 90, 180),
+    RGBColor(200, 80, 0),
+    RGBColor(20, 130, 70),
+];
 const FONT: (&str, u32) = ("sans-serif", 14);
 
 impl Plot {
@@ -44,6 +60,7 @@ impl Plot {
         let area = area.titled(&self.title, ("sans-serif", 18))?;
         match &self.kind {
             Kind::Bars { unit, bars } => draw_bars(&area, unit, bars)?,
+            Kind::Lines { x, y, lines } => draw_lines(&area, [x, y], lines)?,
         }
         area.present()?;
         Ok(())
@@ -83,5 +100,43 @@ fn draw_bars<'a>(area: &Area<'a>, unit: &str, bars: &[(String, f64)]) -> Drawn<'
         let above = (place as f64 + 0.1, *value * 1.4);
         chart.draw_series([Text::new(text, above, ("sans-serif", 12))])?;
     }
+    Ok(())
+}
+
+/// The vertical axis begins at 0: what is flat is to look flat.
+fn draw_lines<'a>(area: &Area<'a>, [x, y]: [&str; 2], lines: &[Line]) -> Drawn<'a> {
+    let points = || lines.iter().flat_map(|(_, points)| points);
+    let least = points().map(|(x, _)| *x).fold(f64::MAX, f64::min);
+    let most = points().map(|(x, _)| *x).fold(least * 2.0, f64::max);
+    let highest = points().map(|(_, y)| *y).fold(f64::MIN_POSITIVE, f64::max);
+    let mut chart = ChartBuilder::on(area)
+        .margin(10)
+        .margin_right(30)
+        .x_label_area_size(50)
+        .y_label_area_size(70)
+        .build_cartesian_2d((least..most).log_scale(), 0.0..highest * 1.2)?;
+    chart
+        .configure_mesh()
+        .light_line_style(WHITE)
+        .x_desc(x)
+        .y_desc(y)
+        .x_label_formatter(&|count| super::share(*count))
+        .label_style(FONT)
+        .draw()?;
+    for (place, (name, points)) in lines.iter().enumerate() {
+        let color = COLORS[place % COLORS.len()].stroke_width(2);
+        let line = LineSeries::new(points.iter().copied(), color).point_size(4);
+        let shown = chart.draw_series(line)?;
+        shown
+            .label(name)
+            .legend(move |(x, y)| PathElement::new([(x, y), (x + 20, y)], color));
+    }
+    chart
+        .configure_series_labels()
+        .position(SeriesLabelPosition::UpperLeft)
+        .background_style(WHITE.mix(0.8))
+        .border_style(BLACK)
+        .label_font(FONT)
+        .draw()?;
     Ok(())
 }

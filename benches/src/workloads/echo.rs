@@ -110,13 +110,9 @@ impl Workload for Echo {
             // The raw loop answers them before they have ended, which the client library forbids.
             entries.retain(|entry| *entry != Entry::calls("raw"));
         }
-        let measured = interleave(setup, &entries, settings, shape);
-        let does = match self.handler {
-            Handler::Ready => "ready at once",
-            Handler::Yield => "yielding once",
-            Handler::Sleep => "sleeping 1 ms",
-            Handler::Burn => "computing 50 µs",
-        };
+        let participants: Vec<_> = entries.iter().map(|entry| entry.with(shape)).collect();
+        let measured = interleave(setup, &participants, settings);
+        let does = self.handler.in_words();
         let size = bytes(self.message_bytes);
         let title = format!("{connections}×{in_flight} in flight, {size}, {does}");
         let plot = cost_plot(&self.name(), &title, &measured);

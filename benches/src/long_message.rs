@@ -1,0 +1,86 @@
+//! Long messages, written and read as cheaply as it can be done.
+
+use std::iter::{once, repeat_n};
+
+use asyncserver::wire::encode_message;
+use bytes::BytesMut;
+
+/// Payload bytes of 256 full blocks, which are 64 KiB on the wire.
+const PIECE_BYTES: usize = 256 * 255;
+
+/// The encoding of a long message, most of which is the same piece again and again.
+pub(crate) struct LongMessage {
+    piece: BytesMut,
+    pieces: usize,
+    last: BytesMut,
+}
+
+impl LongMessage {
+    pub(crate) fn new(payload_bytes: usize) -> Self {
+        let mut piece = encoded(PIECE_BYTES);
+        let end = piece.len() - 1;
+        piece.truncate(end);
+        Self {
+            piece,
+            pieces: payload_bytes / PIECE_BYTES,
+            last: encoded(payload_bytes % PIECE_BYTES),
+        }
+    }
+
+    /// What is to be written, one after the other.
+    pub(crate) fn writes(&self) -> impl Iterator<Item = &[u8]> {
+        repeat_n(&*self.piece, self.pieces).chain(once(&*self.last))
+    }
+}
+
+fn encoded(payload_bytes: usize) -> BytesMut {
+    let mut message = BytesMut::new();
+    encode_message(&vec![7; payload_bytes], &mut message);
+    message
+}
+
+/// A message that comes in and that nobody looks at, so far.
+#[derive(Debug, Default)]
+pub(crate) struct Skimmed {
+    /// Bytes up to the next block's length.
+    skip: usize,
+    payload_bytes: usize,
+}
+
+impl Skimmed {
+    /// Takes what has come; tells the payload's length once the message has ended.
+    pub(crate) fn take(&mut self, bytes: &[u8]) -> Option<usize> {
+        let mut at = self.skip;
+        while let Some(&block) = bytes.get(at) {
+            if block == 0 {
+                return Some(self.payload_bytes);
+            }
+            self.payload_bytes += usize::from(block);
+            at += 1 + usize::from(block);
+        }
+        self.skip = at - bytes.len();
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{LongMessage, Skimmed};
+
+    #[test]
+    fn what_is_written_is_read_wherever_it_is_cut() {
+        for payload_bytes in [0, 1, 255, 256, 65_279, 65_280, 200_000] {
+            let wire: Vec<u8> = LongMessage::new(payload_bytes)
+                .writes()
+                .flatten()
+                .copied()
+                .collect();
+            assert_eq!(wire.len(), asyncserver::wire::encoded_len(payload_bytes));
+            for cut in [0, 1, wire.len() / 2, wire.len() - 1] {
+                let mut skimmed = Skimmed::default();
+                assert_eq!(skimmed.take(&wire[..cut]), None);
+                assert_eq!(skimmed.take(&wire[cut..]), Some(payload_bytes));
+            }
+        }
+    }
+}
