@@ -1,5 +1,6 @@
 //! The table of a load of equal requests.
 
+use super::plot::Scale;
 use super::{Kind, Plot, Table, share, time};
 use crate::load::Round;
 use crate::workloads::Measured;
@@ -56,6 +57,7 @@ pub(crate) fn cost_plot(name: &str, title: &str, rows: &[Measured]) -> Plot {
         title: title.to_owned(),
         kind: Kind::Bars {
             unit: "server CPU, µs a request",
+            scale: Scale::Logarithmic,
             bars: bars.collect(),
         },
     }
@@ -109,6 +111,7 @@ pub(crate) fn body_plot(name: &str, title: &str, bytes: usize, rows: &[Measured]
         title: title.to_owned(),
         kind: Kind::Bars {
             unit: "MB/s",
+            scale: Scale::Linear,
             bars: bars.collect(),
         },
     }
@@ -125,7 +128,8 @@ fn ratio(row: &Measured, limit: Option<&Measured>, of: impl Fn(&Round) -> f64) -
     })
 }
 
-fn unknown() -> String {
+/// What a cell shows that has no value.
+pub(crate) fn unknown() -> String {
     "–".into()
 }
 

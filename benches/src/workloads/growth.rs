@@ -7,7 +7,7 @@ use crate::handler::Handler;
 use crate::load::held::{self, Held};
 use crate::load::{Shape, wire};
 use crate::measure::{Probe, process_bytes};
-use crate::report::{Kind, Plot, Results, Spread, Table, server_micros, share};
+use crate::report::{Kind, Plot, Results, Spread, Table, server_micros, share, unknown};
 use crate::server::{Build, ServerProcess, ServerSettings};
 
 pub(super) fn all() -> Vec<Box<dyn Workload>> {
@@ -132,21 +132,32 @@ impl Workload for Grown {
     }
 
     fn run(&self, setup: &Setup) -> Results {
-        let header = ["", self.what(), "server µs/request", "÷ the fewest"];
+        let header = [
+            "",
+            self.what(),
+            "server µs/request",
+            "÷ the fewest",
+            "÷ limit",
+        ];
         let mut table = Table::new(self.title(), header);
-        let mut lines = Vec::new();
+        let (mut lines, mut limit) = (Vec::new(), None);
         let included = self.contenders().iter();
         for contender in included.filter(|name| setup.includes(name)) {
             let costs = self.measure(contender, setup);
-            let points = self.counts().into_iter().zip(costs);
-            for (count, cost) in points.clone() {
+            if *contender == "raw" {
+                limit = Some(costs);
+            }
+            for (place, count) in self.counts().into_iter().enumerate() {
+                let cost = costs[place];
                 table.row([
                     (*contender).to_owned(),
                     count.to_string(),
                     cost.show(),
                     share(cost.median / costs[0].median),
+                    limit.map_or_else(unknown, |limit| share(cost.median / limit[place].median)),
                 ]);
             }
+            let points = self.counts().into_iter().zip(costs);
             let points = points.map(|(count, cost)| (count as f64, cost.median));
             lines.push(((*contender).to_owned(), points.collect()));
         }
