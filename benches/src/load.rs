@@ -10,6 +10,7 @@ mod occupied;
 pub(crate) mod quiet;
 mod request;
 pub(crate) mod storm;
+pub(crate) mod streams;
 pub(crate) mod visits;
 pub(crate) mod wire;
 

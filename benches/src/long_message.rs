@@ -3,7 +3,7 @@
 use std::iter::{once, repeat_n};
 
 use asyncserver::wire::encode_message;
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 
 /// Payload bytes of 256 full blocks, which are 64 KiB on the wire.
 const PIECE_BYTES: usize = 256 * 255;
@@ -37,6 +37,14 @@ fn encoded(payload_bytes: usize) -> BytesMut {
     let mut message = BytesMut::new();
     encode_message(&vec![7; payload_bytes], &mut message);
     message
+}
+
+/// The payload of a long message in pieces that cost nothing to make.
+pub(crate) fn pieces(payload_bytes: usize) -> impl Iterator<Item = Bytes> {
+    static PIECE: [u8; 64 << 10] = [7; 64 << 10];
+    let whole = repeat_n(&PIECE[..], payload_bytes / PIECE.len());
+    let pieces = whole.chain(once(&PIECE[..payload_bytes % PIECE.len()]));
+    pieces.map(Bytes::from_static)
 }
 
 /// A message that comes in and that nobody looks at, so far.

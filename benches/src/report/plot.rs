@@ -108,6 +108,7 @@ where
         .y_desc(unit)
         .y_label_formatter(&|value| super::share(*value))
         .x_labels(0)
+        .y_labels(5)
         .label_style(FONT)
         .draw()?;
     let font = FONT.into_font();

@@ -7,6 +7,7 @@ use super::interleave::{Participant, interleave};
 use super::{Setup, Workload};
 use crate::handler::{COUNT, COUNT_WHOLE, PRODUCE, PRODUCE_WHOLE};
 use crate::load::bodies::{self, Body, Direction};
+use crate::load::streams;
 use crate::report::{Results, body_plot, body_table, bytes};
 use crate::server::ServerSettings;
 
@@ -32,13 +33,17 @@ impl Bodies {
         }
     }
 
+    const fn body(&self, code: TaskCode) -> Body {
+        Body {
+            direction: self.direction,
+            bytes: self.bytes,
+            code,
+        }
+    }
+
     fn participants(&self) -> Vec<Participant<'_>> {
         let participant = |label: &str, contender, code| {
-            let body = Body {
-                direction: self.direction,
-                bytes: self.bytes,
-                code,
-            };
+            let body = self.body(code);
             Participant::new(label, contender, move |time, probe| {
                 bodies::load(body, time, probe)
             })
@@ -48,6 +53,12 @@ impl Bodies {
             participant("raw", "raw-bodies", streamed),
             participant("auto, streamed", "auto", streamed),
         ];
+        let streamed = self.body(streamed);
+        participants.push(Participant::new(
+            "auto + client, streamed",
+            "auto",
+            move |time, probe| streams::load(streamed, time, probe),
+        ));
         if self.bytes <= MOST_WHOLE_BYTES {
             participants.push(participant("auto, whole", "auto", whole));
         }

@@ -1,23 +1,25 @@
 //! Long messages, both ways: streamed, and as a whole.
 
-use std::iter::{once, repeat_n};
 use std::sync::OnceLock;
 
 use asyncserver::server::{
-    Execution, MessageReader, Registration, Request, Response, ServerBuilder, Task, TaskError,
-    TaskFunction, TaskFunctionError,
+    Execution, MessageReader, Registration, Request, Response, ServerBuilder, Task, TaskFunction,
+    TaskFunctionError,
 };
 use bytes::Bytes;
-use futures_util::{Stream, stream};
+use futures_util::stream;
 
 use crate::handler::{COUNT, COUNT_WHOLE, PRODUCE, PRODUCE_WHOLE};
+use crate::long_message::pieces;
 
 pub(super) fn register(builder: ServerBuilder, execution: Execution) -> ServerBuilder {
     let count = Registration::task_function(Count);
     let count_whole =
         Registration::task(async |_, message: Bytes| Ok((message.len() as u64).to_be_bytes()));
-    let produce =
-        Registration::task(async |_, message: Bytes| Ok(Response::stream(pieces(asked(&message)))));
+    let produce = Registration::task(async |_, message: Bytes| {
+        let pieces = pieces(asked(&message)).map(Ok);
+        Ok(Response::stream(stream::iter(pieces)))
+    });
     let produce_whole =
         Registration::task(async |_, message: Bytes| Ok(whole_body(asked(&message))));
     builder
@@ -54,16 +56,7 @@ fn asked(message: &[u8]) -> usize {
     u64::from_be_bytes(length) as usize
 }
 
-static PIECE: [u8; 64 << 10] = [7; 64 << 10];
-
-/// A body that costs nothing to make, piece by piece.
-fn pieces(length: usize) -> impl Stream<Item = Result<Bytes, TaskError>> {
-    let whole = repeat_n(&PIECE[..], length / PIECE.len());
-    let pieces = whole.chain(once(&PIECE[..length % PIECE.len()]));
-    stream::iter(pieces.map(|piece| Ok(Bytes::from_static(piece))))
-}
-
-/// The same in one: it is made only once, for all requests ask for the same.
+/// A body that is there before it is asked for: it is made only once, for all requests ask for the same.
 fn whole_body(length: usize) -> Bytes {
     static BODY: OnceLock<Bytes> = OnceLock::new();
     let body = BODY.get_or_init(|| vec![7; length].into());
