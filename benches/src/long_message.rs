@@ -5,8 +5,8 @@ use std::iter::{once, repeat_n};
 use asyncserver::wire::encode_message;
 use bytes::{Bytes, BytesMut};
 
-/// Payload bytes of 256 full blocks, which are 64 KiB on the wire.
-const PIECE_BYTES: usize = 256 * 255;
+/// Payload bytes of 1,024 full blocks, which are 256 KiB on the wire.
+const PIECE_BYTES: usize = 1024 * 255;
 
 /// The encoding of a long message, most of which is the same piece again and again.
 pub(crate) struct LongMessage {
@@ -77,7 +77,7 @@ mod tests {
 
     #[test]
     fn what_is_written_is_read_wherever_it_is_cut() {
-        for payload_bytes in [0, 1, 255, 256, 65_279, 65_280, 200_000] {
+        for payload_bytes in [0, 1, 255, 256, 261_119, 261_120, 600_000] {
             let wire: Vec<u8> = LongMessage::new(payload_bytes)
                 .writes()
                 .flatten()

@@ -1,5 +1,5 @@
 //! The limit of long messages: a loop that reads one and drops it, or writes
-//! the same 64 KiB again and again.
+//! the same 256 KiB again and again.
 
 use std::io;
 
