@@ -38,7 +38,7 @@ struct Setup {
 
 impl Setup {
     fn new(arguments: &Arguments) -> Self {
-        let (rounds, millis) = if arguments.quick { (3, 200) } else { (5, 600) };
+        let (rounds, millis) = if arguments.quick { (3, 180) } else { (5, 600) };
         Self {
             rounds: arguments.rounds.unwrap_or(rounds).max(1),
             round_time: arguments
