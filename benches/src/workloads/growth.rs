@@ -6,7 +6,7 @@ use super::{Setup, Workload};
 use crate::handler::Handler;
 use crate::load::held::{self, Held};
 use crate::load::{Shape, wire};
-use crate::measure::{Probe, process_bytes};
+use crate::measure::{Probe, most_connections, process_bytes};
 use crate::report::{Kind, Plot, Results, Spread, Table, server_micros, share, unknown};
 use crate::server::{Build, ServerProcess, ServerSettings};
 
@@ -30,12 +30,14 @@ enum Grown {
 }
 
 impl Grown {
-    const fn counts(&self) -> [usize; 5] {
-        match self {
+    /// Of connections no more than the limit of open files allows.
+    fn counts(&self) -> [usize; 5] {
+        let connections = match self {
             Self::IdleConnections => [1, 10, 100, 1_000, 9_990],
-            Self::WaitingTasks => [10, 100, 1_000, 10_000, 65_536],
+            Self::WaitingTasks => return [10, 100, 1_000, 10_000, 65_536],
             Self::ActiveConnections => [1, 10, 100, 1_000, 10_000],
-        }
+        };
+        connections.map(|count| count.min(most_connections()))
     }
 
     const fn contenders(&self) -> &[&'static str] {

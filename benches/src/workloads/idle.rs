@@ -2,7 +2,7 @@
 
 use super::interleave::{Entry, Load};
 use super::{Setup, Workload};
-use crate::measure::raise_open_file_limit;
+use crate::measure::most_connections;
 use crate::report::{Results, Table, share};
 use crate::server::{Build, ServerProcess, ServerSettings};
 
@@ -21,8 +21,6 @@ const CONTENDERS: [Entry; 6] = [
 
 /// More of them would tell nothing new, and their clients take memory, too.
 const MOST_OF_PEERS: usize = 5_000;
-/// Open files that are no connections, with a margin.
-const OTHER_FILES: u64 = 200;
 /// The library's default for connections, within which nothing is changed.
 const DEFAULT_CONNECTIONS: usize = 10_000;
 
@@ -32,8 +30,7 @@ impl Workload for Idle {
     }
 
     fn run(&self, setup: &Setup) -> Results {
-        let files = raise_open_file_limit().saturating_sub(OTHER_FILES);
-        let connections = self.connections.min(files as usize);
+        let connections = self.connections.min(most_connections());
         let mut settings = ServerSettings::new(setup.burn);
         if connections >= DEFAULT_CONNECTIONS {
             settings.connection_limit = Some(connections + 1);
