@@ -11,6 +11,7 @@ fn main() {
         ("yield_once", "YieldOnce"),
         ("sleep", "Sleep"),
         ("burn", "Burn"),
+        ("wait", "Wait"),
     ];
     let service = Service::builder().name("Echo").package("benches");
     let service = methods.iter().fold(service, |service, (name, route)| {

@@ -1,5 +1,6 @@
 //! The command line.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser};
@@ -16,6 +17,9 @@ pub(crate) struct Arguments {
     /// Whether costs depend on what else there is, alone; nothing is written.
     #[arg(long)]
     pub(crate) growth: bool,
+    /// One load for so long, alone, shown in ten slices; nothing is written.
+    #[arg(long, value_name = "TIME", num_args = 0..=1, default_missing_value = "10m", value_parser = humantime::parse_duration)]
+    pub(crate) soak: Option<Duration>,
     /// Only workloads whose name contains one of these.
     #[arg(long, value_name = "NAME")]
     pub(crate) only: Vec<String>,
@@ -31,8 +35,24 @@ pub(crate) struct Arguments {
     /// How long a round puts load on a server.
     #[arg(long, value_parser = humantime::parse_duration)]
     pub(crate) round_time: Option<Duration>,
+    /// Writes the file and the plots of any run, into another folder: to try them.
+    #[arg(long, hide = true)]
+    pub(crate) write_to: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) server: ServerArguments,
+}
+
+impl Arguments {
+    /// Whether all is measured, as it is meant to be: only that becomes the results.
+    pub(crate) const fn is_full_run(&self) -> bool {
+        !self.quick
+            && !self.growth
+            && self.soak.is_none()
+            && self.only.is_empty()
+            && self.contenders.is_empty()
+            && self.rounds.is_none()
+            && self.round_time.is_none()
+    }
 }
 
 /// What the program tells its server processes.

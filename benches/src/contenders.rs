@@ -2,13 +2,13 @@
 
 mod asyncserver;
 mod raw;
+mod raw_bodies;
 mod tarpc;
 mod tonic;
 
 use tokio::net::TcpListener;
 
-use crate::load::{Round, Shape};
-use crate::measure::Probe;
+use crate::load::{Bare, ClientLoads, With};
 use crate::server::ServerSettings;
 
 /// A server that can be measured.
@@ -19,9 +19,10 @@ pub(crate) trait Contender: Sync {
     /// Starts to serve, in the server's process and its runtime.
     fn serve(&self, listener: TcpListener, settings: &ServerSettings) -> Box<dyn Served>;
 
-    /// Puts load on such a server with the client that belongs to it, in a task
-    /// for each request in flight, as an application would.
-    fn call(&self, shape: Shape, probe: Probe<'_>) -> Round;
+    /// The client that belongs to it, as an application would use it.
+    fn client(&self) -> &'static dyn ClientLoads {
+        BARE
+    }
 }
 
 /// A server that serves; it does so until its process ends.
@@ -39,11 +40,15 @@ impl Served for Silent {
     }
 }
 
+/// For all that speak our wire.
+pub(crate) const BARE: &dyn ClientLoads = &With::<Bare>::NEW;
+
 /// For peers whose default would forbid the larger workloads.
 const MOST_MESSAGE_BYTES: usize = 64 << 20;
 
-const ALL: [&dyn Contender; 7] = [
+const ALL: [&dyn Contender; 8] = [
     &raw::Raw,
+    &raw_bodies::RawBodies,
     &asyncserver::AUTO,
     &asyncserver::LOCAL,
     &asyncserver::SPAWN,

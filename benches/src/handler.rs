@@ -16,6 +16,8 @@ pub(crate) enum Handler {
     Sleep,
     /// Computes for 50 µs.
     Burn,
+    /// Waits until it is cancelled.
+    Wait,
 }
 
 /// How long [`Handler::Sleep`] waits.
@@ -24,18 +26,36 @@ pub(crate) const SLEEP: Duration = Duration::from_millis(1);
 const BURN: Duration = Duration::from_micros(50);
 
 impl Handler {
+    /// What it does, for titles.
+    pub(crate) const fn in_words(self) -> &'static str {
+        match self {
+            Self::Ready => "ready at once",
+            Self::Yield => "yielding once",
+            Self::Sleep => "sleeping 1 ms",
+            Self::Burn => "computing 50 µs",
+            Self::Wait => "waiting until cancelled",
+        }
+    }
+
     pub(crate) const fn code(self) -> TaskCode {
         TaskCode(match self {
             Self::Ready => 1,
             Self::Yield => 2,
             Self::Sleep => 3,
             Self::Burn => 4,
+            Self::Wait => 5,
         })
     }
 }
 
-/// A task of asyncserver's that waits until it is cancelled.
-pub(crate) const WAIT: TaskCode = TaskCode(5);
+/// Takes a message as it comes, and answers with its length: eight bytes, big endian.
+pub(crate) const COUNT: TaskCode = TaskCode(6);
+/// The same with the message as a whole.
+pub(crate) const COUNT_WHOLE: TaskCode = TaskCode(7);
+/// Answers with a body as long as the message says, in the same eight bytes.
+pub(crate) const PRODUCE: TaskCode = TaskCode(8);
+/// The same with a body that is there as a whole.
+pub(crate) const PRODUCE_WHOLE: TaskCode = TaskCode(9);
 
 /// How much [`Handler::Burn`] computes: the same for all contenders of a run,
 /// whatever their threads are interrupted by.

@@ -15,6 +15,7 @@ mod arguments;
 mod contenders;
 mod handler;
 mod load;
+mod long_message;
 mod measure;
 mod report;
 mod server;

@@ -1,16 +1,25 @@
 //! What is done to a server for a while.
 
+mod bare;
+pub(crate) mod bodies;
 pub(crate) mod calls;
+mod client;
 pub(crate) mod held;
 pub(crate) mod mixed;
+mod occupied;
 pub(crate) mod quiet;
 mod request;
+pub(crate) mod storm;
+pub(crate) mod streams;
+pub(crate) mod visits;
 pub(crate) mod wire;
 
 use std::time::Duration;
 
 use crate::handler::Handler;
 use crate::measure::{Cost, Latency};
+pub(crate) use bare::Bare;
+pub(crate) use client::{ClientLoads, With};
 
 /// The shape of a load of equal requests.
 #[derive(Clone, Copy, Debug)]

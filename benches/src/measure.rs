@@ -47,6 +47,12 @@ pub(crate) fn raise_open_file_limit() -> u64 {
     }
 }
 
+/// How many connections a process may have, beside a few other files.
+pub(crate) fn most_connections() -> usize {
+    const OTHER_FILES: u64 = 200;
+    raise_open_file_limit().saturating_sub(OTHER_FILES) as usize
+}
+
 /// The program that counts allocations, which lies beside the one that runs.
 pub(crate) fn counting_program(own: &Path) -> PathBuf {
     static BUILD: std::sync::Once = std::sync::Once::new();

@@ -7,7 +7,7 @@ mod plot;
 mod results;
 mod table;
 
-pub(crate) use costs::{body_table, cost_plot, cost_table, server_micros};
+pub(crate) use costs::{body_plot, body_table, cost_plot, cost_table, server_micros, unknown};
 pub(crate) use format::{Spread, bytes, share, time};
 pub(crate) use plot::{Kind, Plot};
 pub(crate) use results::Results;

@@ -1,16 +1,22 @@
 //! Which load, in what shape, for whom.
 
+mod bodies;
+mod connect;
 mod echo;
 mod fairness;
 mod growth;
 mod idle;
 mod interleave;
+mod soak;
+mod storm;
+mod waiting;
 
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use crate::arguments::Arguments;
-use crate::handler::BurnSteps;
+use crate::handler::{BurnSteps, Handler};
 use crate::report::Results;
 pub(crate) use interleave::Measured;
 
@@ -32,7 +38,7 @@ struct Setup {
 
 impl Setup {
     fn new(arguments: &Arguments) -> Self {
-        let (rounds, millis) = if arguments.quick { (3, 250) } else { (5, 600) };
+        let (rounds, millis) = if arguments.quick { (3, 180) } else { (5, 600) };
         Self {
             rounds: arguments.rounds.unwrap_or(rounds).max(1),
             round_time: arguments
@@ -46,14 +52,17 @@ impl Setup {
     /// Whether a contender takes part. The limit always does.
     fn includes(&self, contender: &str) -> bool {
         let contenders = &self.contenders;
-        contender == "raw"
+        contender.starts_with("raw")
             || contenders.is_empty()
             || contenders.iter().any(|name| name == contender)
     }
 }
 
 pub(crate) fn run(arguments: &Arguments) -> ExitCode {
-    let mut workloads = match arguments {
+    let mut workloads: Vec<Box<dyn Workload>> = match arguments {
+        Arguments {
+            soak: Some(time), ..
+        } => vec![Box::new(soak::Soak { time: *time })],
         Arguments { growth: true, .. } => growth::all(),
         Arguments { quick: true, .. } => quick(),
         _ => all(),
@@ -87,18 +96,23 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
         results.add(shown);
     }
     // A part of the workloads is not the whole table.
-    if !arguments.quick
-        && !arguments.growth
-        && arguments.only.is_empty()
-        && arguments.contenders.is_empty()
-    {
-        results.write("RESULTS.md");
+    let package = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let is_whole = arguments.is_full_run().then_some(package);
+    if let Some(folder) = arguments.write_to.as_deref().or(is_whole) {
+        results.write(folder);
     }
     ExitCode::SUCCESS
 }
 
 fn quick() -> Vec<Box<dyn Workload>> {
     let mut workloads = echo::quick();
+    workloads.extend(bodies::of(16 << 20));
+    workloads.push(Box::new(storm::CancelStorm {
+        connections: 1,
+        in_flight: 1024,
+        handler: Handler::Yield,
+    }));
+    workloads.push(Box::new(connect::ConnectCallClose));
     workloads.push(Box::new(idle::Idle { connections: 1_000 }));
     workloads.push(Box::new(fairness::Mixed));
     workloads.push(Box::new(fairness::QuietBesideSaturating {
@@ -110,10 +124,15 @@ fn quick() -> Vec<Box<dyn Workload>> {
 
 fn all() -> Vec<Box<dyn Workload>> {
     let mut workloads = echo::all();
+    workloads.extend(bodies::of(16 << 20));
+    workloads.extend(bodies::of(1 << 30));
+    workloads.extend(storm::all());
+    workloads.push(Box::new(connect::ConnectCallClose));
     workloads.push(Box::new(idle::Idle { connections: 5_000 }));
     workloads.push(Box::new(idle::Idle {
         connections: 20_000,
     }));
+    workloads.push(Box::new(waiting::Waiting));
     workloads.push(Box::new(fairness::Mixed));
     workloads.push(Box::new(fairness::QuietBesideSaturating {
         interval: Duration::from_secs(1),

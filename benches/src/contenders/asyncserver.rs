@@ -1,8 +1,10 @@
 //! asyncserver as an application uses it: all limits are at their defaults,
 //! but for those that a workload could not be run with.
 
+mod bodies;
+
 use std::net::SocketAddr;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use asyncserver::client::{Client, Negotiation};
 use asyncserver::runtime::tcp::TcpListener;
@@ -14,10 +16,9 @@ use asyncserver::wire::TaskId;
 use bytes::Bytes;
 
 use super::{Contender, Served};
-use crate::handler::{BurnSteps, Handler, SLEEP, WAIT};
-use crate::load::calls::{self, Caller};
-use crate::load::{Round, Shape};
-use crate::measure::Probe;
+use crate::handler::{BurnSteps, Handler, SLEEP};
+use crate::load::calls::Caller;
+use crate::load::{ClientLoads, With};
 use crate::server::ServerSettings;
 
 pub(super) const AUTO: Asyncserver = Asyncserver {
@@ -71,8 +72,8 @@ impl Contender for Asyncserver {
         })
     }
 
-    fn call(&self, shape: Shape, probe: Probe<'_>) -> Round {
-        calls::load::<LibraryClient>(shape, probe)
+    fn client(&self) -> &'static dyn ClientLoads {
+        &With::<LibraryClient>::NEW
     }
 }
 
@@ -111,12 +112,12 @@ fn with_futures(builder: ServerBuilder, execution: Execution, burn: BurnSteps) -
         std::future::pending::<()>().await;
         Ok(message)
     });
-    builder
-        .register(WAIT, "wait", waits.execution(execution))
+    bodies::register(builder, execution)
         .register(Handler::Ready.code(), "ready", ready.execution(execution))
         .register(Handler::Yield.code(), "yield", yields.execution(execution))
         .register(Handler::Sleep.code(), "sleep", sleep.execution(execution))
         .register(Handler::Burn.code(), "burn", burns.execution(execution))
+        .register(Handler::Wait.code(), "wait", waits.execution(execution))
 }
 
 fn with_threads(builder: ServerBuilder, burn: BurnSteps) -> ServerBuilder {
@@ -166,18 +167,25 @@ impl Served for Running {
     }
 }
 
+/// Nothing is in flight then: no call needs it.
+const CLOSE_WITHIN: Duration = Duration::from_secs(1);
+
 /// The library's client, with all defaults.
 #[derive(Clone)]
 struct LibraryClient(Client);
 
 impl Caller for LibraryClient {
-    async fn connect(address: SocketAddr, _: Shape) -> Self {
+    async fn connect(address: SocketAddr) -> Self {
         Self(Client::new(address))
     }
 
     async fn call(&self, handler: Handler, message: Bytes) -> Bytes {
         let answer = self.0.call(handler.code(), message).await;
         answer.expect("the call succeeds")
+    }
+
+    async fn close(self) {
+        self.0.close(CLOSE_WITHIN).await;
     }
 }
 
@@ -186,7 +194,7 @@ impl Caller for LibraryClient {
 pub(super) struct BaseClient(Client);
 
 impl Caller for BaseClient {
-    async fn connect(address: SocketAddr, _: Shape) -> Self {
+    async fn connect(address: SocketAddr) -> Self {
         let builder = Client::builder(address).negotiation(Negotiation::Skip);
         Self(builder.build())
     }

@@ -12,8 +12,7 @@ use tokio::net::{TcpListener, TcpStream};
 
 use super::asyncserver::BaseClient;
 use super::{Contender, Served, Silent};
-use crate::load::{Round, Shape, calls};
-use crate::measure::Probe;
+use crate::load::{ClientLoads, With};
 use crate::server::ServerSettings;
 
 pub(super) struct Raw;
@@ -33,8 +32,8 @@ impl Contender for Raw {
         Box::new(Silent)
     }
 
-    fn call(&self, shape: Shape, probe: Probe<'_>) -> Round {
-        calls::load::<BaseClient>(shape, probe)
+    fn client(&self) -> &'static dyn ClientLoads {
+        &With::<BaseClient>::NEW
     }
 }
 

@@ -15,9 +15,8 @@ use tokio::net::{TcpListener, TcpStream};
 use self::service::{Echo, EchoClient};
 use super::{Contender, MOST_MESSAGE_BYTES, Served, Silent};
 use crate::handler::{BurnSteps, Handler, SLEEP};
-use crate::load::calls::{self, Caller};
-use crate::load::{Round, Shape};
-use crate::measure::Probe;
+use crate::load::calls::Caller;
+use crate::load::{ClientLoads, With};
 use crate::server::ServerSettings;
 
 pub(super) struct Tarpc;
@@ -37,6 +36,7 @@ mod service {
         async fn yield_once(message: Bytes) -> Bytes;
         async fn sleep(message: Bytes) -> Bytes;
         async fn burn(message: Bytes) -> Bytes;
+        async fn wait(message: Bytes) -> Bytes;
     }
 }
 
@@ -62,8 +62,8 @@ impl Contender for Tarpc {
         Box::new(Silent)
     }
 
-    fn call(&self, shape: Shape, probe: Probe<'_>) -> Round {
-        calls::load::<TarpcClient>(shape, probe)
+    fn client(&self) -> &'static dyn ClientLoads {
+        &With::<TarpcClient>::NEW
     }
 }
 
@@ -115,13 +115,18 @@ impl Echo for Service {
         self.burn.burn();
         message
     }
+
+    async fn wait(self, _: context::Context, message: Bytes) -> Bytes {
+        std::future::pending::<()>().await;
+        message
+    }
 }
 
 #[derive(Clone)]
 struct TarpcClient(EchoClient);
 
 impl Caller for TarpcClient {
-    async fn connect(address: SocketAddr, _: Shape) -> Self {
+    async fn connect(address: SocketAddr) -> Self {
         let stream = TcpStream::connect(address).await.expect("it accepts");
         let mut config = client::Config::default();
         config.max_in_flight_requests = IN_FLIGHT;
@@ -136,6 +141,7 @@ impl Caller for TarpcClient {
             Handler::Yield => self.0.yield_once(context, message).await,
             Handler::Sleep => self.0.sleep(context, message).await,
             Handler::Burn => self.0.burn(context, message).await,
+            Handler::Wait => self.0.wait(context, message).await,
         };
         answer.expect("the call succeeds")
     }

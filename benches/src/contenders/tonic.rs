@@ -13,9 +13,8 @@ use self::generated::echo_client::EchoClient;
 use self::generated::echo_server::{Echo, EchoServer};
 use super::{Contender, MOST_MESSAGE_BYTES, Served, Silent};
 use crate::handler::{BurnSteps, Handler, SLEEP};
-use crate::load::calls::{self, Caller};
-use crate::load::{Round, Shape};
-use crate::measure::Probe;
+use crate::load::calls::Caller;
+use crate::load::{ClientLoads, With};
 use crate::server::ServerSettings;
 
 pub(super) struct Tonic;
@@ -58,8 +57,8 @@ impl Contender for Tonic {
         Box::new(Silent)
     }
 
-    fn call(&self, shape: Shape, probe: Probe<'_>) -> Round {
-        calls::load::<TonicClient>(shape, probe)
+    fn client(&self) -> &'static dyn ClientLoads {
+        &With::<TonicClient>::NEW
     }
 }
 
@@ -89,13 +88,18 @@ impl Echo for Service {
         self.burn.burn();
         Ok(Response::new(request.into_inner()))
     }
+
+    async fn wait(&self, request: Request<Echoed>) -> Answer {
+        std::future::pending::<()>().await;
+        Ok(Response::new(request.into_inner()))
+    }
 }
 
 #[derive(Clone)]
 struct TonicClient(EchoClient<Channel>);
 
 impl Caller for TonicClient {
-    async fn connect(address: SocketAddr, _: Shape) -> Self {
+    async fn connect(address: SocketAddr) -> Self {
         let endpoint = Channel::from_shared(format!("http://{address}")).expect("an address");
         let channel = endpoint.connect().await.expect("it accepts");
         let client = EchoClient::new(channel)
@@ -111,6 +115,7 @@ impl Caller for TonicClient {
             Handler::Yield => client.yield_once(request).await,
             Handler::Sleep => client.sleep(request).await,
             Handler::Burn => client.burn(request).await,
+            Handler::Wait => client.wait(request).await,
         };
         answer.expect("the call succeeds").into_inner().payload
     }

@@ -12,11 +12,16 @@ use crate::measure::{Latency, Probe};
 
 /// A client with one connection; clones share it.
 pub(crate) trait Caller: Clone + Send + Sync + 'static {
-    fn connect(address: SocketAddr, shape: Shape) -> impl Future<Output = Self> + Send;
+    fn connect(address: SocketAddr) -> impl Future<Output = Self> + Send;
 
     /// # Panics
     /// When the call fails.
     fn call(&self, handler: Handler, message: Bytes) -> impl Future<Output = Bytes> + Send;
+
+    /// Ends the connection, unless clones go on. Not all clients can await that.
+    fn close(self) -> impl Future<Output = ()> + Send {
+        async { drop(self) }
+    }
 }
 
 /// Puts load on a server.
@@ -26,7 +31,7 @@ pub(crate) fn load<C: Caller>(shape: Shape, probe: Probe<'_>) -> Round {
         let message = Bytes::from(vec![7; shape.message_bytes]);
         let mut callers = Vec::new();
         for _ in 0..shape.connections {
-            let caller = C::connect(probe.server().address(), shape).await;
+            let caller = C::connect(probe.server().address()).await;
             // Some connect only when they are first used.
             caller.call(Handler::Ready, Bytes::new()).await;
             callers.push(caller);

@@ -7,7 +7,7 @@ use std::time::Duration;
 use asyncserver::wire::{ByteOrder, TaskId, encode_message, encode_request_header};
 use bytes::BytesMut;
 
-use crate::handler::WAIT;
+use crate::handler::Handler;
 use crate::server::ServerProcess;
 
 /// Connections that are kept open until this is dropped.
@@ -32,7 +32,12 @@ pub(crate) fn tasks(server: &ServerProcess, tasks: usize, each: usize) -> Held {
         left -= here;
         let mut requests = BytesMut::new();
         for id in 0..here as u32 {
-            encode_request_header(WAIT, TaskId(id), ByteOrder::Big, &mut requests);
+            encode_request_header(
+                Handler::Wait.code(),
+                TaskId(id),
+                ByteOrder::Big,
+                &mut requests,
+            );
             encode_message(&[7; 16], &mut requests);
         }
         let mut stream = connect(server);

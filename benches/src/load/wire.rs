@@ -14,6 +14,7 @@ use asyncserver::wire::{ByteOrder, TaskId, encode_message, encode_request_header
 use bytes::BytesMut;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
+use tokio::runtime::Runtime;
 use tokio::task::LocalSet;
 
 use super::{Round, Shape};
@@ -22,36 +23,62 @@ use crate::measure::{Latency, Probe};
 /// Bytes that are put together for one write, and taken by one read.
 const BATCH_BYTES: usize = 256 << 10;
 
-/// Puts load on a server.
+/// Puts load on a server, over connections that end with it.
 pub(crate) fn load(shape: Shape, probe: Probe<'_>) -> Round {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .expect("a runtime");
-    LocalSet::new().block_on(&runtime, async {
-        let mut connections = Vec::new();
-        for _ in 0..shape.connections {
-            connections.push(Connection::open(probe.server().address(), shape).await);
+    Client::open(shape, probe.server().address()).load(probe)
+}
+
+/// Connections that can be used for many rounds of the same load.
+pub(crate) struct Client {
+    runtime: Runtime,
+    connections: Vec<Connection>,
+    shape: Shape,
+}
+
+impl Client {
+    pub(crate) fn open(shape: Shape, address: SocketAddr) -> Self {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .expect("a runtime");
+        let connections = runtime.block_on(async {
+            let mut connections = Vec::new();
+            for _ in 0..shape.connections {
+                connections.push(Connection::open(address, shape).await);
+            }
+            connections
+        });
+        Self {
+            runtime,
+            connections,
+            shape,
         }
-        let begun = probe.begin();
-        let tally = Rc::new(RefCell::new(Tally::new()));
-        let ends: Vec<_> = connections
-            .into_iter()
-            .map(|connection| tokio::task::spawn_local(connection.run(Rc::clone(&tally), shape)))
-            .collect();
-        // The streams are kept until all is measured.
-        let mut streams = Vec::new();
-        for end in ends {
-            streams.push(end.await.expect("the connection goes on"));
-        }
-        let cost = begun.end();
-        let tally = Rc::into_inner(tally).expect("all have ended").into_inner();
-        Round {
-            requests: tally.requests,
-            cost,
-            latency: tally.latency,
-        }
-    })
+    }
+
+    /// One round. All of its requests have been answered when it ends.
+    pub(crate) fn load(&mut self, probe: Probe<'_>) -> Round {
+        let (shape, connections) = (self.shape, std::mem::take(&mut self.connections));
+        LocalSet::new().block_on(&self.runtime, async {
+            let begun = probe.begin();
+            let tally = Rc::new(RefCell::new(Tally::new()));
+            let ends: Vec<_> = connections
+                .into_iter()
+                .map(|connection| connection.run(Rc::clone(&tally), shape))
+                .map(tokio::task::spawn_local)
+                .collect();
+            for end in ends {
+                let connection = end.await.expect("the connection goes on");
+                self.connections.push(connection);
+            }
+            let cost = begun.end();
+            let tally = Rc::into_inner(tally).expect("all have ended").into_inner();
+            Round {
+                requests: tally.requests,
+                cost,
+                latency: tally.latency,
+            }
+        })
+    }
 }
 
 /// What all connections count together.
@@ -118,7 +145,7 @@ impl Connection {
         }
     }
 
-    async fn run(mut self, tally: Rc<RefCell<Tally>>, shape: Shape) -> TcpStream {
+    async fn run(mut self, tally: Rc<RefCell<Tally>>, shape: Shape) -> Self {
         let mut now = tally.borrow().began.elapsed();
         while now < shape.time || self.free.len() < shape.in_flight {
             if now < shape.time {
@@ -129,7 +156,7 @@ impl Connection {
             now = tally.began.elapsed();
             self.take(read, now.as_nanos() as u64, &mut tally);
         }
-        self.stream
+        self
     }
 
     /// Puts requests together for the ids that are free, as far as one write goes.

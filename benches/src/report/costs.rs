@@ -1,5 +1,6 @@
 //! The table of a load of equal requests.
 
+use super::plot::Scale;
 use super::{Kind, Plot, Table, share, time};
 use crate::load::Round;
 use crate::workloads::Measured;
@@ -56,6 +57,7 @@ pub(crate) fn cost_plot(name: &str, title: &str, rows: &[Measured]) -> Plot {
         title: title.to_owned(),
         kind: Kind::Bars {
             unit: "server CPU, µs a request",
+            scale: Scale::Logarithmic,
             bars: bars.collect(),
         },
     }
@@ -63,9 +65,7 @@ pub(crate) fn cost_plot(name: &str, title: &str, rows: &[Measured]) -> Plot {
 
 /// The table of long messages: `bytes` are those of one request that move.
 pub(crate) fn body_table(title: String, bytes: usize, rows: &[Measured]) -> Table {
-    let megabytes = move |round: &Round| {
-        (round.requests as f64 * bytes as f64) / round.cost.elapsed.as_secs_f64() / 1e6
-    };
+    let megabytes = |round: &Round| megabytes_per_second(round, bytes);
     let millis_per_gigabyte = move |round: &Round| {
         round.cost.server_cpu.as_secs_f64() * 1e3 / (round.requests as f64 * bytes as f64 / 1e9)
     };
@@ -100,6 +100,27 @@ pub(crate) fn body_table(title: String, bytes: usize, rows: &[Measured]) -> Tabl
     table
 }
 
+/// How fast long messages move, as bars.
+pub(crate) fn body_plot(name: &str, title: &str, bytes: usize, rows: &[Measured]) -> Plot {
+    let bars = rows.iter().map(|row| {
+        let rate = row.spread(|round| megabytes_per_second(round, bytes));
+        (row.label.clone(), rate.median)
+    });
+    Plot {
+        name: name.replace('/', "-"),
+        title: title.to_owned(),
+        kind: Kind::Bars {
+            unit: "MB/s",
+            scale: Scale::Linear,
+            bars: bars.collect(),
+        },
+    }
+}
+
+fn megabytes_per_second(round: &Round, bytes: usize) -> f64 {
+    (round.requests as f64 * bytes as f64) / round.cost.elapsed.as_secs_f64() / 1e6
+}
+
 /// The medians' ratio to the limit's.
 fn ratio(row: &Measured, limit: Option<&Measured>, of: impl Fn(&Round) -> f64) -> String {
     limit.map_or_else(unknown, |limit| {
@@ -107,7 +128,8 @@ fn ratio(row: &Measured, limit: Option<&Measured>, of: impl Fn(&Round) -> f64) -
     })
 }
 
-fn unknown() -> String {
+/// What a cell shows that has no value.
+pub(crate) fn unknown() -> String {
     "–".into()
 }
 

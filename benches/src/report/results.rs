@@ -33,15 +33,15 @@ impl Results {
         self.plots.extend(other.plots);
     }
 
-    /// Writes `file` into the package's folder, and the plots below it.
-    pub(crate) fn write(&self, file: &str) {
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR"));
+    /// Writes a file into the folder, and the plots below it.
+    pub(crate) fn write(&self, folder: &Path) {
         let plots = folder.join("plots");
         std::fs::create_dir_all(&plots).expect("the folder can be made");
         for plot in &self.plots {
             plot.draw(&plots);
         }
-        std::fs::write(folder.join(file), self.to_markdown()).expect("the file can be written");
+        std::fs::write(folder.join("RESULTS.md"), self.to_markdown())
+            .expect("the file can be written");
     }
 
     fn to_markdown(&self) -> String {

@@ -6,7 +6,7 @@ use super::interleave::{Entry, interleave};
 use super::{Setup, Workload};
 use crate::handler::Handler;
 use crate::load::Shape;
-use crate::report::{Results, body_table, bytes, cost_plot, cost_table};
+use crate::report::{Results, body_plot, body_table, bytes, cost_plot, cost_table};
 use crate::server::ServerSettings;
 
 /// Connections, and requests in flight on each.
@@ -75,6 +75,7 @@ fn handled(handler: Handler, in_flight: InFlight) -> Box<dyn Workload> {
     if matches!(handler, Handler::Sleep | Handler::Burn) {
         // The raw loop does neither, and threads are for just that.
         entries[0] = Entry::wire("blocking");
+        entries.retain(|entry| entry.contender != "raw");
     }
     Box::new(Echo {
         in_flight,
@@ -110,20 +111,22 @@ impl Workload for Echo {
             // The raw loop answers them before they have ended, which the client library forbids.
             entries.retain(|entry| *entry != Entry::calls("raw"));
         }
-        let measured = interleave(setup, &entries, settings, shape);
-        let does = match self.handler {
-            Handler::Ready => "ready at once",
-            Handler::Yield => "yielding once",
-            Handler::Sleep => "sleeping 1 ms",
-            Handler::Burn => "computing 50 µs",
-        };
+        let participants: Vec<_> = entries.iter().map(|entry| entry.with(shape)).collect();
+        let measured = interleave(setup, &participants, settings);
+        let does = self.handler.in_words();
         let size = bytes(self.message_bytes);
         let title = format!("{connections}×{in_flight} in flight, {size}, {does}");
-        let plot = cost_plot(&self.name(), &title, &measured);
-        let mut table = if self.message_bytes > MOST_SMALL_BYTES {
-            body_table(title, self.message_bytes, &measured)
+        let (name, message_bytes) = (self.name(), self.message_bytes);
+        let (plot, mut table) = if message_bytes > MOST_SMALL_BYTES {
+            (
+                body_plot(&name, &title, message_bytes, &measured),
+                body_table(title, message_bytes, &measured),
+            )
         } else {
-            cost_table(title, &measured)
+            (
+                cost_plot(&name, &title, &measured),
+                cost_table(title, &measured),
+            )
         };
         if !settings.note().is_empty() {
             table.note(settings.note());

@@ -1,12 +1,38 @@
 //! Contenders measured side by side, round by round.
 
+use std::time::Duration;
+
 use crate::contenders;
-use crate::load::{Round, Shape, wire};
+use crate::load::{ClientLoads, Round, Shape, wire};
 use crate::measure::{Cost, Latency, Probe};
 use crate::server::{Build, ServerProcess, ServerSettings};
 use crate::workloads::Setup;
 
-/// One that takes part: a server, and what puts load on it.
+/// One that takes part: a server, and what puts load on it for a time.
+pub(super) struct Participant<'a> {
+    label: String,
+    contender: &'static str,
+    load: Box<dyn Fn(Duration, Probe<'_>) -> Round + 'a>,
+}
+
+/// The label of the one to which the others are compared.
+const LIMIT: &str = "raw";
+
+impl<'a> Participant<'a> {
+    pub(super) fn new(
+        label: impl Into<String>,
+        contender: &'static str,
+        load: impl Fn(Duration, Probe<'_>) -> Round + 'a,
+    ) -> Self {
+        Self {
+            label: label.into(),
+            contender,
+            load: Box::new(load),
+        }
+    }
+}
+
+/// A server, and which client keeps equal requests in flight.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Entry {
     pub(super) contender: &'static str,
@@ -36,7 +62,18 @@ impl Entry {
         }
     }
 
-    fn label(&self) -> String {
+    /// Its client for what is not a load of equal requests.
+    pub(super) fn client(&self) -> &'static dyn ClientLoads {
+        match self.load {
+            Load::Wire => contenders::BARE,
+            Load::Calls => {
+                let contender = contenders::find(self.contender);
+                contender.expect("it is in the list").client()
+            }
+        }
+    }
+
+    pub(super) fn label(&self) -> String {
         match self.load {
             Load::Wire => self.contender.to_owned(),
             Load::Calls if matches!(self.contender, "tarpc" | "tonic") => self.contender.to_owned(),
@@ -44,18 +81,20 @@ impl Entry {
         }
     }
 
-    fn run(&self, shape: Shape, server: &ServerProcess) -> Round {
-        let probe = Probe::new(server);
-        match self.load {
-            Load::Wire => wire::load(shape, probe),
-            Load::Calls => contenders::find(self.contender)
-                .expect("it is in the list")
-                .call(shape, probe),
-        }
+    /// Takes part with requests of this shape.
+    pub(super) fn with(self, shape: Shape) -> Participant<'static> {
+        let load = move |time, probe: Probe<'_>| {
+            let shape = Shape { time, ..shape };
+            match self.load {
+                Load::Wire => wire::load(shape, probe),
+                Load::Calls => self.client().keep_in_flight(shape, probe),
+            }
+        };
+        Participant::new(self.label(), self.contender, load)
     }
 }
 
-/// What came of one entry.
+/// What came of one participant.
 pub(crate) struct Measured {
     pub(crate) label: String,
     pub(crate) is_limit: bool,
@@ -84,49 +123,51 @@ impl Measured {
     }
 }
 
-/// Measures all entries that take part in this run.
+/// Measures all participants that are part of this run.
 pub(super) fn interleave(
     setup: &Setup,
-    entries: &[Entry],
+    participants: &[Participant<'_>],
     settings: ServerSettings,
-    shape: Shape,
 ) -> Vec<Measured> {
-    let entries: Vec<_> = entries
-        .iter()
-        .filter(|entry| setup.includes(entry.contender))
-        .collect();
-    let mut rounds: Vec<_> = entries.iter().map(|_| Vec::new()).collect();
-    let start = |entry: &&Entry, build| ServerProcess::start(entry.contender, build, settings);
-    let servers: Vec<_> = entries
-        .iter()
-        .map(|entry| start(entry, Build::Plain))
+    let included = participants.iter();
+    let included = included.filter(|participant| setup.includes(participant.contender));
+    let start = |participant: &Participant<'_>, build| {
+        ServerProcess::start(participant.contender, build, settings)
+    };
+    let mut measured: Vec<_> = included
+        .map(|participant| (participant, start(participant, Build::Plain), Vec::new()))
         .collect();
     for round in 0..=setup.rounds {
-        for ((entry, server), rounds) in entries.iter().zip(&servers).zip(&mut rounds) {
-            let measured = entry.run(shape, server);
+        for (participant, server, rounds) in &mut measured {
+            let measured = (participant.load)(setup.round_time, Probe::new(server));
             // The first round warms up.
             if round > 0 {
                 rounds.push(measured);
             }
         }
     }
-    drop(servers);
-    let counted = entries.iter().map(|entry| {
-        let server = start(entry, Build::Counting);
-        entry.run(shape, &server);
-        entry.run(shape, &server)
-    });
-    let counted: Vec<_> = counted.collect();
-    let measured = entries.iter().zip(rounds).zip(counted);
-    measured
-        .map(|((entry, rounds), counted)| Measured {
-            label: entry.label(),
-            is_limit: **entry == Entry::wire("raw"),
+    let measured = measured.into_iter();
+    // The timed servers are gone before anything is counted.
+    let measured: Vec<_> = measured
+        .map(|(participant, _, rounds)| (participant, rounds))
+        .collect();
+    let measured = measured.into_iter().map(|(participant, rounds)| {
+        let server = start(participant, Build::Counting);
+        let count = || (participant.load)(setup.round_time / COUNTED, Probe::new(&server));
+        // Here, too, the first one warms up.
+        count();
+        Measured {
+            label: participant.label.clone(),
+            is_limit: participant.label == LIMIT,
             rounds,
-            counted,
-        })
-        .collect()
+            counted: count(),
+        }
+    });
+    measured.collect()
 }
+
+/// Counts do not waver: a fraction of a round's time is enough for them.
+const COUNTED: u32 = 4;
 
 /// Runs a load of its own kind on each contender that takes part, round by
 /// round; nothing is counted.

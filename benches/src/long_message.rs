@@ -1,0 +1,94 @@
+//! Long messages, written and read as cheaply as it can be done.
+
+use std::iter::{once, repeat_n};
+
+use asyncserver::wire::encode_message;
+use bytes::{Bytes, BytesMut};
+
+/// Payload bytes of 1,024 full blocks, which are 256 KiB on the wire.
+const PIECE_BYTES: usize = 1024 * 255;
+
+/// The encoding of a long message, most of which is the same piece again and again.
+pub(crate) struct LongMessage {
+    piece: BytesMut,
+    pieces: usize,
+    last: BytesMut,
+}
+
+impl LongMessage {
+    pub(crate) fn new(payload_bytes: usize) -> Self {
+        let mut piece = encoded(PIECE_BYTES);
+        let end = piece.len() - 1;
+        piece.truncate(end);
+        Self {
+            piece,
+            pieces: payload_bytes / PIECE_BYTES,
+            last: encoded(payload_bytes % PIECE_BYTES),
+        }
+    }
+
+    /// What is to be written, one after the other.
+    pub(crate) fn writes(&self) -> impl Iterator<Item = &[u8]> {
+        repeat_n(&*self.piece, self.pieces).chain(once(&*self.last))
+    }
+}
+
+fn encoded(payload_bytes: usize) -> BytesMut {
+    let mut message = BytesMut::new();
+    encode_message(&vec![7; payload_bytes], &mut message);
+    message
+}
+
+/// The payload of a long message in pieces that cost nothing to make.
+pub(crate) fn pieces(payload_bytes: usize) -> impl Iterator<Item = Bytes> {
+    static PIECE: [u8; 64 << 10] = [7; 64 << 10];
+    let whole = repeat_n(&PIECE[..], payload_bytes / PIECE.len());
+    let pieces = whole.chain(once(&PIECE[..payload_bytes % PIECE.len()]));
+    pieces.map(Bytes::from_static)
+}
+
+/// A message that comes in and that nobody looks at, so far.
+#[derive(Debug, Default)]
+pub(crate) struct Skimmed {
+    /// Bytes up to the next block's length.
+    skip: usize,
+    payload_bytes: usize,
+}
+
+impl Skimmed {
+    /// Takes what has come; tells the payload's length once the message has ended.
+    pub(crate) fn take(&mut self, bytes: &[u8]) -> Option<usize> {
+        let mut at = self.skip;
+        while let Some(&block) = bytes.get(at) {
+            if block == 0 {
+                return Some(self.payload_bytes);
+            }
+            self.payload_bytes += usize::from(block);
+            at += 1 + usize::from(block);
+        }
+        self.skip = at - bytes.len();
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{LongMessage, Skimmed};
+
+    #[test]
+    fn what_is_written_is_read_wherever_it_is_cut() {
+        for payload_bytes in [0, 1, 255, 256, 261_119, 261_120, 600_000] {
+            let wire: Vec<u8> = LongMessage::new(payload_bytes)
+                .writes()
+                .flatten()
+                .copied()
+                .collect();
+            assert_eq!(wire.len(), asyncserver::wire::encoded_len(payload_bytes));
+            for cut in [0, wire.len() / 3, wire.len() / 2, wire.len() - 1] {
+                let mut skimmed = Skimmed::default();
+                assert_eq!(skimmed.take(&wire[..cut]), None);
+                assert_eq!(skimmed.take(&wire[cut..]), Some(payload_bytes));
+            }
+        }
+    }
+}
