@@ -3,7 +3,9 @@
 mod manual_executor;
 mod wire_client;
 
+use std::future::poll_fn;
 use std::sync::Arc;
+use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
 use asyncserver::server::*;
@@ -395,5 +397,45 @@ async fn a_cooperating_function_keeps_its_grace_past_its_connections_end() {
             assert_eq!(notes.take(), ["dropped"], "{execution:?}");
             assert_eq!(server.task_count(), 0);
         }
+    }
+}
+
+/// Wakes nobody, and counts its wakers by its references.
+struct Sleeper;
+
+impl Wake for Sleeper {
+    fn wake(self: Arc<Self>) {}
+}
+
+#[tokio::test(start_paused = true)]
+async fn run_functions_that_have_ended_leave_no_waker_behind() {
+    for execution in [Execution::Auto, Execution::Spawn] {
+        let executor = ManualExecutor::default();
+        let twice = Registration::task(async |_, message: Bytes| {
+            let mut pends = true;
+            poll_fn(|cx| {
+                cx.waker().wake_by_ref();
+                match std::mem::take(&mut pends) {
+                    true => Poll::Pending,
+                    false => Poll::Ready(()),
+                }
+            })
+            .await;
+            Ok(message)
+        });
+        let server = builder(twice.execution(execution))
+            .executor(executor.clone())
+            .build();
+        let mut client = WireClient::connect(&server);
+        client.ask(TESTED, 1, b"one").await;
+        settle().await;
+        let mut future = executor.take_futures().remove(0);
+        let sleeper = Arc::new(Sleeper);
+        let waker = Waker::from(Arc::clone(&sleeper));
+        let mut cx = Context::from_waker(&waker);
+        while future.as_mut().poll(&mut cx).is_pending() {}
+        drop((future, waker));
+        client.expect(ok(1, "one")).await;
+        assert_eq!(Arc::strong_count(&sleeper), 1, "{execution:?}");
     }
 }

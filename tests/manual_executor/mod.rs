@@ -29,7 +29,8 @@ impl ManualExecutor {
         drop(self.take_futures());
     }
 
-    fn take_futures(&self) -> Vec<BoxFuture<'static, ()>> {
+    /// What it was given, for the test to poll.
+    pub(crate) fn take_futures(&self) -> Vec<BoxFuture<'static, ()>> {
         std::mem::take(&mut self.futures.lock().unwrap())
     }
 

@@ -78,12 +78,6 @@ impl<T> Connection<T> {
         self.interrupt_answers(lost);
     }
 
-    /// The handshake's or the server's own reason, before anything was read.
-    pub fn refuse(&mut self, reason: EndReason, now: Instant) {
-        self.disconnect.close(reason);
-        self.finish_if_closed(now);
-    }
-
     /// Closes at once (D5).
     pub fn close(&mut self, now: Instant) {
         self.disconnect.close(EndReason::Aborted);
