@@ -439,3 +439,16 @@ async fn run_functions_that_have_ended_leave_no_waker_behind() {
         assert_eq!(Arc::strong_count(&sleeper), 1, "{execution:?}");
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_task_that_nobody_cancels_knows_so() {
+    let tested = Registration::task(async |context: TaskContext, _| {
+        let before = context.is_cancelled();
+        sleep(SECOND).await;
+        Ok(format!("{before} {}", context.is_cancelled()))
+    });
+    let server = server(tested);
+    let mut client = WireClient::connect(&server);
+    client.ask(TESTED, 1, b"").await;
+    client.expect(ok(1, "false false")).await;
+}

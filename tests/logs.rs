@@ -325,3 +325,23 @@ async fn what_panics_in_an_observer_is_logged_once_per_connection() {
     let panics = errors.filter(|line| line.contains("own mistake"));
     assert_eq!(panics.count(), 1);
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_a_tasks_code_logs_is_in_its_span() {
+    let (notes, _guard) = listen();
+    let work = async |_, message: Bytes| {
+        tracing::info!(target: "asyncserver_example", "at work");
+        tokio::time::sleep(ms(1)).await;
+        tracing::info!(target: "asyncserver_example", "still at work");
+        Ok(message)
+    };
+    let server = Server::builder().task(TaskCode(1), "work", work).build();
+    let mut client = WireClient::connect(&server);
+    client.ask(1, 1, b"").await;
+    client.expect(ok(1, "")).await;
+    let lines = notes.take();
+    for said in ["at work", "still at work"] {
+        let line = format!("INFO {said}: @task @connection");
+        assert!(lines.contains(&line), "{lines:#?}");
+    }
+}
