@@ -335,3 +335,35 @@ async fn t8_an_error_with_a_code_is_answered_and_one_without_ends_the_connection
     assert_eq!(report.reason, expected);
     assert_eq!(report.interrupted[0].id, id(9));
 }
+
+#[tokio::test(start_paused = true)]
+async fn l14_a_client_that_is_late_costs_a_task_function_no_time() {
+    let server = builder(first())
+        .timeouts(timeouts(|limits| limits.task_function = ms(1000)))
+        .build();
+    let mut client = WireClient::connect(&server);
+    let request = request(TESTED, 1, b"x");
+    let (header, message) = request.split_at(5);
+    client.send(header).await;
+    client.expect_silence(ms(3000)).await;
+    client.send(message).await;
+    client.expect(ok(1, "x")).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn l14_a_late_client_lends_no_time_to_a_task_function_that_does_not_ask() {
+    let never = reading(|_, _| Box::pin(std::future::pending()));
+    let server = builder(never)
+        .timeouts(timeouts(|limits| limits.task_function = ms(1000)))
+        .build();
+    let mut client = WireClient::connect(&server);
+    let request = request(TESTED, 1, b"x");
+    let (header, message) = request.split_at(5);
+    client.send(header).await;
+    client.expect_silence(ms(1500)).await;
+    client.send(message).await;
+    // It was dropped long before the message came: nothing is left to wait for.
+    let answer = tokio::time::timeout(ms(100), client.answer()).await;
+    let late = Answer::Error(1, ErrorCode::DEADLINE);
+    assert_eq!(answer.expect("dropped in time"), Some(late));
+}
