@@ -336,32 +336,30 @@ async fn t8_an_error_with_a_code_is_answered_and_one_without_ends_the_connection
     assert_eq!(report.interrupted[0].id, id(9));
 }
 
-#[tokio::test(start_paused = true)]
-async fn l14_a_client_that_is_late_costs_a_task_function_no_time() {
-    let server = builder(first())
+/// A client of which the header comes at once, and the message `late`.
+async fn late_client(tested: Registration, late: Duration) -> WireClient {
+    let server = builder(tested)
         .timeouts(timeouts(|limits| limits.task_function = ms(1000)))
         .build();
     let mut client = WireClient::connect(&server);
     let request = request(TESTED, 1, b"x");
     let (header, message) = request.split_at(5);
     client.send(header).await;
-    client.expect_silence(ms(3000)).await;
+    client.expect_silence(late).await;
     client.send(message).await;
+    client
+}
+
+#[tokio::test(start_paused = true)]
+async fn l14_a_client_that_is_late_costs_a_task_function_no_time() {
+    let mut client = late_client(first(), ms(3000)).await;
     client.expect(ok(1, "x")).await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn l14_a_late_client_lends_no_time_to_a_task_function_that_does_not_ask() {
     let never = reading(|_, _| Box::pin(std::future::pending()));
-    let server = builder(never)
-        .timeouts(timeouts(|limits| limits.task_function = ms(1000)))
-        .build();
-    let mut client = WireClient::connect(&server);
-    let request = request(TESTED, 1, b"x");
-    let (header, message) = request.split_at(5);
-    client.send(header).await;
-    client.expect_silence(ms(1500)).await;
-    client.send(message).await;
+    let mut client = late_client(never, ms(1500)).await;
     // It was dropped long before the message came: nothing is left to wait for.
     let answer = tokio::time::timeout(ms(100), client.answer()).await;
     let late = Answer::Error(1, ErrorCode::DEADLINE);

@@ -132,10 +132,10 @@ impl Future for Single {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let this = &mut *self;
-        let session = this.function.session.clone();
-        let began = begin_poll(&session, this.registered.as_ref());
+        let began = begin_poll(&this.function.session, this.registered.as_ref());
         let polled = Pin::new(&mut this.function).poll(cx);
-        end_poll(&session, this.registered.as_ref(), began);
+        let session = &this.function.session;
+        end_poll(session, this.registered.as_ref(), began);
         polled.map(|ended| {
             this.is_counted = false;
             session.finish_batch([ended], Runners::Single);
