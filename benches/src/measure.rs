@@ -14,7 +14,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 pub(crate) use cpu::{own_cpu, process_cpu};
 pub(crate) use latency::Latency;
 pub(crate) use memory::process_bytes;
-pub(crate) use probe::{Cost, Probe};
+pub(crate) use probe::{Begun, Cost, Probe};
 
 /// What a process knows of its allocations.
 #[derive(Clone, Copy, Debug)]

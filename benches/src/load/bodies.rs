@@ -11,7 +11,7 @@ use bytes::BytesMut;
 use super::Round;
 use super::request::HEADER_BYTES;
 use crate::long_message::{LongMessage, Skimmed};
-use crate::measure::{Latency, Probe};
+use crate::measure::{Begun, Latency, Probe};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Direction {
@@ -40,23 +40,59 @@ pub(crate) fn load(body: Body, time: Duration, probe: Probe<'_>) -> Round {
         Direction::Download => LongMessage::new(0),
     };
     let mut buffer = vec![0; 256 << 10];
-    let begun = probe.begin();
-    let began = Instant::now();
-    let (mut latency, mut requests, mut now) = (Latency::default(), 0, Duration::ZERO);
-    while requests == 0 || now < time {
+    let mut whole = WholeBodies::begin(body, time, probe);
+    while whole.go_on() {
         let length = match body.direction {
             Direction::Upload => upload(&mut stream, &header, &message),
             Direction::Download => download(&mut stream, &header, body.bytes, &mut buffer),
         };
-        assert_eq!(length, body.bytes, "the message is whole");
-        let sent = std::mem::replace(&mut now, began.elapsed());
-        latency.record((now - sent).as_nanos() as u64, 1);
-        requests += 1;
+        whole.moved(length);
     }
-    Round {
-        requests,
-        cost: begun.end(),
-        latency,
+    whole.end()
+}
+
+/// A round of whole messages one after another: at least one, whatever its time.
+pub(super) struct WholeBodies<'a> {
+    body: Body,
+    time: Duration,
+    begun: Begun<'a>,
+    began: Instant,
+    /// When the last one had been moved.
+    now: Duration,
+    requests: u64,
+    latency: Latency,
+}
+
+impl<'a> WholeBodies<'a> {
+    pub(super) fn begin(body: Body, time: Duration, probe: Probe<'a>) -> Self {
+        Self {
+            body,
+            time,
+            begun: probe.begin(),
+            began: Instant::now(),
+            now: Duration::ZERO,
+            requests: 0,
+            latency: Latency::default(),
+        }
+    }
+
+    pub(super) fn go_on(&self) -> bool {
+        self.requests == 0 || self.now < self.time
+    }
+
+    pub(super) fn moved(&mut self, length: usize) {
+        assert_eq!(length, self.body.bytes, "the message is whole");
+        let sent = std::mem::replace(&mut self.now, self.began.elapsed());
+        self.latency.record((self.now - sent).as_nanos() as u64, 1);
+        self.requests += 1;
+    }
+
+    pub(super) fn end(self) -> Round {
+        Round {
+            requests: self.requests,
+            cost: self.begun.end(),
+            latency: self.latency,
+        }
     }
 }
 

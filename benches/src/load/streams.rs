@@ -1,14 +1,14 @@
 //! Long messages through the library's client, as an application streams them.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use asyncserver::client::Client;
 use futures_util::stream;
 
 use super::Round;
-use super::bodies::{Body, Direction};
+use super::bodies::{Body, Direction, WholeBodies};
 use crate::long_message::pieces;
-use crate::measure::{Latency, Probe};
+use crate::measure::Probe;
 
 /// The same as [`bodies::load`](super::bodies::load), end to end.
 pub(crate) fn load(body: Body, time: Duration, probe: Probe<'_>) -> Round {
@@ -16,24 +16,15 @@ pub(crate) fn load(body: Body, time: Duration, probe: Probe<'_>) -> Round {
     let round = runtime.block_on(async {
         let client = Client::new(probe.server().address());
         client.keep_alive().await.expect("it connects");
-        let begun = probe.begin();
-        let began = Instant::now();
-        let (mut latency, mut requests, mut now) = (Latency::default(), 0, Duration::ZERO);
-        while requests == 0 || now < time {
+        let mut whole = WholeBodies::begin(body, time, probe);
+        while whole.go_on() {
             let length = match body.direction {
                 Direction::Upload => upload(&client, body).await,
                 Direction::Download => download(&client, body).await,
             };
-            assert_eq!(length, body.bytes, "the message is whole");
-            let sent = std::mem::replace(&mut now, began.elapsed());
-            latency.record((now - sent).as_nanos() as u64, 1);
-            requests += 1;
+            whole.moved(length);
         }
-        Round {
-            requests,
-            cost: begun.end(),
-            latency,
-        }
+        whole.end()
     });
     runtime.shutdown_background();
     round
