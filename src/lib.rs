@@ -53,6 +53,8 @@
 //! The contract is `docs/protocol.md` in the repository; `PROTOCOL T10` in these
 //! pages is its rule T10.
 
+extern crate alloc;
+
 mod canary;
 pub mod client;
 #[doc(hidden)]

@@ -345,3 +345,24 @@ async fn what_a_tasks_code_logs_is_in_its_span() {
         assert!(lines.contains(&line), "{lines:#?}");
     }
 }
+
+/// Notes the names of spans that have ended.
+struct Ends(Notes);
+
+impl<S: tracing::Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Ends {
+    fn on_close(&self, id: tracing::span::Id, context: Context<'_, S>) {
+        let span = context.span(&id).expect("it is still there");
+        self.0.note(span.name().to_owned());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_tasks_span_ends_with_the_task() {
+    let notes = Notes::default();
+    let ends = tracing_subscriber::registry().with(Ends(notes.clone()));
+    let _guard = tracing::subscriber::set_default(ends);
+    let mut client = WireClient::connect(&server());
+    client.ask(ECHO, 1, b"").await;
+    client.expect(ok(1, "")).await;
+    assert_eq!(notes.take(), ["task"]);
+}

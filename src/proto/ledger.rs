@@ -18,7 +18,7 @@ mod task;
 mod turns;
 
 use std::collections::BTreeSet;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use hashbrown::HashTable;
 use slab::Slab;
@@ -41,7 +41,6 @@ pub struct Ledger<T> {
     /// The ends of the list of turns.
     first: u32,
     last: u32,
-    next_generation: u32,
     next_sequence: u64,
     held_bytes: usize,
 }
@@ -68,7 +67,6 @@ impl<T> Ledger<T> {
             alarms: BTreeSet::new(),
             first: NONE,
             last: NONE,
-            next_generation: 0,
             next_sequence: 0,
             held_bytes: 0,
         }
@@ -101,20 +99,20 @@ impl<T> Ledger<T> {
             .find(hash(id), |slot| entries[*slot as usize].id == id)?;
         Some(TaskKey {
             slot,
-            generation: entries[slot as usize].generation,
+            generation: entries[slot as usize].generation(),
         })
     }
 
     fn entry(&self, key: TaskKey) -> Option<&Entry<T>> {
         self.entries
             .get(key.slot as usize)
-            .filter(|entry| entry.generation == key.generation)
+            .filter(|entry| entry.generation() == key.generation)
     }
 
     fn entry_mut(&mut self, key: TaskKey) -> Option<&mut Entry<T>> {
         self.entries
             .get_mut(key.slot as usize)
-            .filter(|entry| entry.generation == key.generation)
+            .filter(|entry| entry.generation() == key.generation)
     }
 
     /// What the server keeps for the task.
@@ -138,37 +136,37 @@ impl<T> Ledger<T> {
         now: Instant,
     ) -> TaskKey {
         debug_assert!(self.find(id).is_none(), "PROTOCOL T11 is judged before");
-        let generation = self.next_generation;
-        self.next_generation = generation.wrapping_add(1);
         let sequence = self.next_sequence;
         self.next_sequence += 1;
+        if self.entries.capacity() == 0 {
+            // Many connections have one task at a time.
+            self.entries.reserve_exact(1);
+        }
         let slot = self.entries.insert(Entry {
             id,
             code,
-            generation,
             stage: Stage::Receiving { cancelled: None },
             function: match policy.kind {
                 FunctionKind::Async => Function::Active,
                 FunctionKind::Blocking => Function::Queued,
             },
-            policy,
+            kind: policy.kind,
+            on_cancel: policy.on_cancel,
             began: now,
             sequence,
             held_bytes: 0,
             alarm: None,
             accepted: false,
-            turn: Turn {
-                previous: NONE,
-                next: NONE,
-                counted_from: now,
-                linked: false,
-            },
+            turn: Turn::none(now),
             task,
         }) as u32;
         let entries = &self.entries;
         self.index
             .insert_unique(hash(id), slot, |slot| hash(entries[*slot as usize].id));
-        TaskKey { slot, generation }
+        TaskKey {
+            slot,
+            generation: sequence as u32,
+        }
     }
 
     /// The end of the task's message has been looked at (T3): its processing
@@ -203,7 +201,7 @@ impl<T> Ledger<T> {
     /// The kind of the run function is only known once the task function has returned.
     pub fn set_kind(&mut self, key: TaskKey, kind: FunctionKind) {
         if let Some(entry) = self.entry_mut(key) {
-            entry.policy.kind = kind;
+            entry.kind = kind;
             entry.function = match kind {
                 FunctionKind::Async => Function::Active,
                 FunctionKind::Blocking => Function::Queued,
@@ -211,8 +209,14 @@ impl<T> Ledger<T> {
         }
     }
 
-    /// The run function starts; or, after a cancel, its answer is due: returns the cause.
-    pub fn start(&mut self, key: TaskKey, now: Instant) -> Option<CancelCause> {
+    /// The run function starts, and may take so long until the response begins
+    /// (T12); or, after a cancel, its answer is due: returns the cause.
+    pub fn start(
+        &mut self,
+        key: TaskKey,
+        run_limit: Option<Duration>,
+        now: Instant,
+    ) -> Option<CancelCause> {
         let entry = self.entry_mut(key)?;
         let Stage::Receiving { cancelled } = entry.stage else {
             return None;
@@ -221,8 +225,7 @@ impl<T> Ledger<T> {
             return cancelled;
         }
         entry.stage = Stage::Running;
-        // PROTOCOL T12: from the start of the run function.
-        if let Some(limit) = entry.policy.run_limit {
+        if let Some(limit) = run_limit {
             self.set_alarm(key, now.checked_add(limit));
         }
         None

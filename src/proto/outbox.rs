@@ -150,6 +150,10 @@ impl Outbox {
         encode(self.order, &mut queue.bytes);
         let length = queue.bytes.len() - before;
         self.unsent += length;
+        if queue.records.capacity() == 0 {
+            // Many connections have one answer at a time.
+            queue.records.reserve_exact(1);
+        }
         queue.records.push_back(Record {
             length: length as u32,
             id,

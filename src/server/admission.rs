@@ -95,8 +95,8 @@ impl Admission<TaskRecord> for Desk {
                     IsBlocking::No => FunctionKind::Async,
                     IsBlocking::Yes => FunctionKind::Blocking,
                 },
-                run_limit: registration.run_limit,
             },
+            run_limit: registration.run_limit,
             message_limit_bytes: limit.unwrap_or(self.server.settings.limits.message_limit_bytes),
             delivery: match registration.function {
                 Function::Whole(_) => Delivery::Whole,

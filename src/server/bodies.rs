@@ -21,11 +21,18 @@ struct Pulled {
     key: TaskKey,
     /// `None` once it has ended.
     body: Option<Box<dyn Body>>,
-    /// Produced and not queued.
-    produced: BytesMut,
+    produced: Produced,
     /// What must have been produced before the response begins (T7).
     begin_after: usize,
     has_begun: bool,
+}
+
+/// What of a body has been produced and not queued.
+#[derive(Default)]
+struct Produced {
+    /// As the body gave it: most need not be copied.
+    first: Bytes,
+    more: BytesMut,
 }
 
 /// What a step of a body came to.
@@ -59,7 +66,7 @@ impl Bodies {
         self.bodies.push(Pulled {
             key,
             body: Some(body),
-            produced: BytesMut::new(),
+            produced: Produced::default(),
             begin_after,
             has_begun: false,
         });
@@ -71,14 +78,12 @@ impl Bodies {
 
     pub(crate) fn drop_body(&mut self, key: TaskKey) {
         if let Some(place) = self.bodies.iter().position(|pulled| pulled.key == key) {
-            drop_quietly(self.bodies.remove(place));
+            self.bodies.remove(place).end();
         }
     }
 
     pub(crate) fn drop_all(&mut self) {
-        for pulled in self.bodies.drain(..) {
-            drop_quietly(pulled);
-        }
+        self.bodies.drain(..).for_each(Pulled::end);
     }
 
     /// One turn: moves up to 64 KiB of the body that has the wire, and produces
@@ -134,7 +139,7 @@ impl Bodies {
             let step = pulled.produce(pulled.begin_after, session, cx, now);
             moved |= pulled.produced.len() != before;
             match step {
-                Step::Over => drop_quietly(self.bodies.remove(at)),
+                Step::Over => self.bodies.remove(at).end(),
                 Step::On | Step::Waiting => at += 1,
                 Step::Unfinished => {
                     moved = true;
@@ -180,13 +185,13 @@ impl Bodies {
                 // As if it had moved a byte: it is polled again, in its turn.
                 Step::Unfinished => return *budget -= 1,
                 Step::Over => {
-                    drop_quietly(self.bodies.remove(place));
+                    self.bodies.remove(place).end();
                     *budget -= 1;
                     return;
                 }
             }
         }
-        let piece = pulled.produced.split_to(wanted.min(pulled.produced.len()));
+        let piece = pulled.produced.take(wanted);
         *budget -= piece.len();
         let is_whole = pulled.body.is_none() && pulled.produced.is_empty();
         let key = pulled.key;
@@ -198,14 +203,49 @@ impl Bodies {
                 state.connection.body(key, BodyStep::End, now);
             }
         });
+        // What owns its bytes may be the application's.
+        drop_quietly(piece);
         if is_whole {
-            drop_quietly(self.bodies.remove(place));
+            self.bodies.remove(place).end();
             *budget = budget.saturating_sub(1);
         }
     }
 }
 
+impl Produced {
+    fn len(&self) -> usize {
+        self.first.len() + self.more.len()
+    }
+
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    fn keep(&mut self, piece: Bytes) {
+        if self.is_empty() {
+            self.first = piece;
+        } else {
+            self.more.extend_from_slice(&piece);
+        }
+    }
+
+    /// The next bytes, at most so many; none only where there are none.
+    fn take(&mut self, most: usize) -> Bytes {
+        if self.first.is_empty() {
+            self.first = self.more.split().freeze();
+        }
+        self.first.split_to(most.min(self.first.len()))
+    }
+}
+
 impl Pulled {
+    /// Each is the application's code: a second panic while the first one unwinds
+    /// would end the process.
+    fn end(self) {
+        drop_quietly(self.body);
+        drop_quietly(self.produced.first);
+    }
+
     /// T7: all of it has been produced, or as much as its registration asks for.
     fn is_ready(&self) -> bool {
         self.body.is_none() || self.produced.len() >= self.begin_after
@@ -262,7 +302,7 @@ impl Pulled {
             match source.poll_piece(cx) {
                 Poll::Pending => Polled::Pending,
                 Poll::Ready(Some(Ok(piece))) => {
-                    keep(piece, produced);
+                    produced.keep(piece);
                     Polled::Piece
                 }
                 // The reader is dropped once copying stops (T7).
@@ -277,16 +317,5 @@ impl Pulled {
             }
         });
         polled.unwrap_or(Polled::Failed(BodyStep::Panicked))
-    }
-}
-
-fn keep(piece: Bytes, produced: &mut BytesMut) {
-    if !produced.is_empty() {
-        return produced.extend_from_slice(&piece);
-    }
-    // A piece that nobody shares need not be copied.
-    match piece.try_into_mut() {
-        Ok(piece) => *produced = piece,
-        Err(shared) => produced.extend_from_slice(&shared),
     }
 }

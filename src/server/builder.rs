@@ -157,13 +157,13 @@ impl ServerBuilder {
         let server = Server(Arc::new(ServerShared {
             registry: Registry::new(),
             places: ServerPlaces::new(&self.limits),
-            settings: Settings {
+            settings: Arc::new(Settings {
                 order: self.byte_order,
                 limits: self.limits,
                 timeouts: self.timeouts,
                 on_half_close: self.on_half_close,
                 error_answers: self.error_answers,
-            },
+            }),
             clock: self.clock,
             executor: self.executor,
             observer: self.observer,

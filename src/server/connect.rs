@@ -114,9 +114,13 @@ impl Drop for Connected {
 fn begin_session(shared: &Arc<ServerShared>, options: ConnectionOptions) -> Session {
     let now = shared.clock.now();
     let order = options.byte_order.unwrap_or(shared.settings.order);
-    let settings = Settings {
-        order,
-        ..shared.settings
+    let settings = if order == shared.settings.order {
+        Arc::clone(&shared.settings)
+    } else {
+        Arc::new(Settings {
+            order,
+            ..*shared.settings
+        })
     };
     let endpoints = options.endpoints.unwrap_or_default();
     let span = options

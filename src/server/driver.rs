@@ -7,6 +7,7 @@
 mod idle;
 mod input;
 mod leaving;
+mod lists;
 mod local;
 mod output;
 mod stopwatch;
@@ -21,15 +22,15 @@ use std::time::Instant;
 use bytes::BytesMut;
 use tokio_util::sync::WaitForCancellationFutureOwned;
 
+use self::lists::Lists;
 use self::local::LocalTasks;
 use self::stopwatch::Stopwatch;
 use super::admission::Desk;
 use super::bodies::Bodies;
 use super::lent::LentBuffer;
 use super::reading::ReadingFunction;
-use super::registration::Registered;
-use super::run::{BoxRunFuture, RunningTask, drop_quietly};
-use super::session::{Batch, Fetched, ForDriver, Session, TurnEnd};
+use super::run::drop_quietly;
+use super::session::{Fetched, News, Session, TurnEnd};
 use crate::proto::{ConnectionReport, Phase, Reading};
 use crate::runtime::{Timer, Transport};
 
@@ -101,12 +102,7 @@ pub(crate) struct Driver<S> {
     has_ended: bool,
     /// What the reading of input came to when it was last looked at.
     may_read: Reading,
-    /// Inputs, and results of what ran in place, committed with the next inputs.
-    batch: Batch,
-    /// The box of a run function that has ended, for the next one.
-    spare: Option<BoxRunFuture>,
-    /// What pended in place and goes to the executor at the end of its batch.
-    pending: Vec<(Arc<Registered>, RunningTask)>,
+    lists: Lists,
     local: LocalTasks,
     stopwatch: Stopwatch,
     /// How many orders to run functions had been given when it last looked.
@@ -150,9 +146,7 @@ impl<S: Transport> Driver<S> {
             write_side: Side::MayGoOn,
             has_ended: false,
             may_read: Reading::Take,
-            batch: Batch::default(),
-            spare: None,
-            pending: Vec::new(),
+            lists: Lists::default(),
             local: LocalTasks::default(),
             seen_orders: 0,
             reading: None,
@@ -164,6 +158,19 @@ impl<S: Transport> Driver<S> {
             context: context.map(|token| Box::pin(token.cancelled_owned())),
             has_left: false,
         }
+    }
+
+    fn turns(&mut self, cx: &mut Context<'_>) -> Poll<ConnectionReport> {
+        for _ in 0..TURNS {
+            match self.turn(cx) {
+                Turn::Again => {}
+                Turn::Yield => break,
+                Turn::Park => return Poll::Pending,
+                Turn::Over => return Poll::Ready(self.leave()),
+            }
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
     }
 
     fn turn(&mut self, cx: &mut Context<'_>) -> Turn {
@@ -200,7 +207,7 @@ impl<S: Transport> Driver<S> {
         }
         let pulled = pulled | (written > 0 && self.pull_behind_output(cx, now));
         let end = self.end_turn(now);
-        if budget.items > 0 || written > 0 || !end.is_idle {
+        if budget.items > 0 || written > 0 {
             self.last_active = Some(now);
         }
         let next = self.finish_turn(cx, end, now);
@@ -239,7 +246,7 @@ impl<S: Transport> Driver<S> {
         let may_write =
             (end.has_output || !self.unwritten.is_empty()) && self.write_side == Side::MayGoOn;
         let has_unread = may_read || (may_take(end.reading) && !self.buffer.is_empty());
-        let shrinks = self.shrink_if_quiet(&end, now);
+        let shrinks = self.shrink_if_quiet(now);
         let deadline = [end.next_deadline, shrinks].into_iter().flatten().min();
         if has_unread || may_write || self.is_due(cx, deadline) {
             return Turn::Again;
@@ -280,7 +287,10 @@ impl<S: Transport> Driver<S> {
         }
     }
 
-    fn take_news(&mut self, news: ForDriver) {
+    fn take_news(&mut self, news: News) {
+        let Some(news) = news else {
+            return;
+        };
         for key in news.dropped_readings {
             drop_quietly(self.reading.take_if(|reading| reading.is_for(key)));
         }
@@ -308,15 +318,9 @@ impl<S: Transport> Future for Driver<S> {
     type Output = ConnectionReport;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<ConnectionReport> {
-        for _ in 0..TURNS {
-            match self.turn(cx) {
-                Turn::Again => {}
-                Turn::Yield => break,
-                Turn::Park => return Poll::Pending,
-                Turn::Over => return Poll::Ready(self.leave()),
-            }
-        }
-        cx.waker().wake_by_ref();
-        Poll::Pending
+        self.lists = Lists::lent();
+        let polled = self.turns(cx);
+        self.lists.give_back();
+        polled
     }
 }

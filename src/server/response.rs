@@ -6,9 +6,10 @@ use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use bytes::{Bytes, BytesMut};
+use bytes::{BufMut, Bytes, BytesMut};
 use futures_util::Stream;
-use tokio::io::{AsyncRead, ReadBuf};
+use tokio::io::AsyncRead;
+use tokio_util::io::poll_read_buf;
 
 use super::error::TaskError;
 
@@ -114,15 +115,18 @@ struct ReaderBody<R> {
 
 impl<R: AsyncRead + Send> Body for ReaderBody<R> {
     fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, TaskError>>> {
-        self.buffer.resize(PIECE, 0);
-        let mut into = ReadBuf::new(&mut self.buffer);
-        let read = ready!(self.reader.as_mut().poll_read(cx, &mut into));
-        let length = into.filled().len();
-        Poll::Ready(match read {
-            Err(error) => Some(Err(task_error(error))),
-            Ok(()) if length == 0 => None,
-            Ok(()) => Some(Ok(self.buffer.split_to(length).freeze())),
-        })
+        // Short reads share what was reserved for a long one.
+        if self.buffer.capacity() < PIECE / 4 {
+            self.buffer.reserve(PIECE);
+        }
+        let mut room = (&mut self.buffer).limit(PIECE);
+        Poll::Ready(
+            match ready!(poll_read_buf(self.reader.as_mut(), cx, &mut room)) {
+                Err(error) => Some(Err(task_error(error))),
+                Ok(0) => None,
+                Ok(length) => Some(Ok(self.buffer.split_to(length).freeze())),
+            },
+        )
     }
 }
 

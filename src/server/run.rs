@@ -110,7 +110,8 @@ fn poll_caught(
     })
 }
 
-/// A run function in its task's span.
+/// A run function in its task's span, which is left for good once it has ended: its
+/// box may be kept for longer.
 struct InSpan {
     span: tracing::Span,
     function: BoxRunFuture,
@@ -121,12 +122,16 @@ impl Future for InSpan {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let Self { span, function } = &mut *self;
-        let _entered = span.enter();
-        function.poll(cx)
+        let polled = span.in_scope(|| function.poll(cx));
+        if polled.is_ready() {
+            *span = tracing::Span::none();
+        }
+        polled
     }
 }
 
 /// The run function in its task's span, if that is enabled: nobody else pays for it.
+#[inline]
 pub(crate) fn in_span(
     session: &Session,
     key: TaskKey,
@@ -154,19 +159,23 @@ pub(crate) struct RunningTask {
     key: TaskKey,
     function: Option<BoxRunFuture>,
     watch: Watch,
-    /// What its group was told for it.
-    order: RunnerOrder,
-    /// The orders that were given up to the last look; `None`: never looked.
-    seen_orders: Option<u64>,
+    /// It was ordered to drop its function.
+    drops: bool,
+    /// The orders that were given up to the last look.
+    seen_orders: u64,
     /// The waker of its last poll, or the one that was left with the session.
     waker: Option<Waker>,
     /// Ends the grace once the connection cannot any more. On the heap: few ever need it.
     grace: Option<Box<Grace>>,
 }
 
+/// No number of orders: it has not looked yet.
+const NEVER_LOOKED: u64 = u64::MAX;
+
 struct Grace {
     end: Instant,
-    timer: Box<dyn Timer>,
+    /// Once it has been waited for.
+    timer: Option<Box<dyn Timer>>,
 }
 
 impl RunningTask {
@@ -176,8 +185,8 @@ impl RunningTask {
             key,
             function: Some(function),
             watch: Watch::Itself,
-            order: RunnerOrder::GoOn,
-            seen_orders: None,
+            drops: false,
+            seen_orders: NEVER_LOOKED,
             waker: None,
             grace: None,
         }
@@ -195,11 +204,22 @@ impl RunningTask {
 
     /// Its group was told this for it; returns whom to wake with the news.
     pub(crate) fn give_order(&mut self, order: RunnerOrder) -> Option<Waker> {
-        if self.order == order {
-            return None;
+        self.take_order(order).then(|| self.waker.clone())?
+    }
+
+    /// Whether it is news. An order is never taken back.
+    fn take_order(&mut self, order: RunnerOrder) -> bool {
+        match (order, &mut self.grace) {
+            (RunnerOrder::GoOn, _) => false,
+            (RunnerOrder::Drop, _) => !std::mem::replace(&mut self.drops, true),
+            (RunnerOrder::DropAt(end), Some(grace)) => {
+                std::mem::replace(&mut grace.end, end) != end
+            }
+            (RunnerOrder::DropAt(end), none) => {
+                *none = Some(Box::new(Grace { end, timer: None }));
+                true
+            }
         }
-        self.order = order;
-        self.waker.clone()
     }
 
     /// Polls the function; it is gone once it has ended.
@@ -212,28 +232,38 @@ impl RunningTask {
     }
 
     /// Looks for orders, if there can be new ones.
-    fn order(&mut self, cx: &Context<'_>) -> RunnerOrder {
+    fn look_for_orders(&mut self, cx: &Context<'_>) {
         let same_waker = is_same(self.waker.as_ref(), cx);
         if !same_waker {
             self.waker = Some(cx.waker().clone());
         }
         if self.watch == Watch::Group {
-            return self.order;
+            return;
         }
         let orders = self.session.orders();
-        if self.seen_orders == Some(orders) && same_waker {
-            return RunnerOrder::GoOn;
+        if self.seen_orders == orders && same_waker {
+            return;
         }
-        self.seen_orders = Some(orders);
-        self.session.runner_order(self.key, cx.waker())
+        self.seen_orders = orders;
+        let order = self.session.runner_order(self.key, cx.waker());
+        self.take_order(order);
     }
 
     /// Whether the grace that outlives the connection has passed.
     fn grace_is_over(&mut self, cx: &mut Context<'_>) -> bool {
-        match &mut self.grace {
-            Some(grace) => grace.timer.poll_until(grace.end, cx).is_ready(),
-            None => false,
+        let Some(grace) = &mut self.grace else {
+            return false;
+        };
+        let clock = &self.session.client().server.clock;
+        let timer = grace.timer.get_or_insert_with(|| clock.timer());
+        timer.poll_until(grace.end, cx).is_ready()
+    }
+
+    fn dropped(&mut self) -> Poll<(TaskKey, Ended)> {
+        if let Some(function) = self.function.take() {
+            drop_quietly(function);
         }
+        Poll::Ready((self.key, Ended::Dropped))
     }
 }
 
@@ -242,31 +272,15 @@ impl Future for RunningTask {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
-        match this.order(cx) {
-            RunnerOrder::GoOn => {}
-            RunnerOrder::Drop => {
-                if let Some(function) = this.function.take() {
-                    drop_quietly(function);
-                }
-                return Poll::Ready((this.key, Ended::Dropped));
-            }
-            RunnerOrder::DropAt(end) => {
-                let clock = &this.session.client().server.clock;
-                let grace = this.grace.get_or_insert_with(|| {
-                    let timer = clock.timer();
-                    Box::new(Grace { end, timer })
-                });
-                grace.end = end;
-            }
+        this.look_for_orders(cx);
+        if this.drops {
+            return this.dropped();
         }
         if let Poll::Ready(ended) = this.poll_function(cx) {
             return Poll::Ready((this.key, ended));
         }
         if this.grace_is_over(cx) {
-            if let Some(function) = this.function.take() {
-                drop_quietly(function);
-            }
-            return Poll::Ready((this.key, Ended::Dropped));
+            return this.dropped();
         }
         Poll::Pending
     }

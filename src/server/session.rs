@@ -25,7 +25,7 @@ use std::sync::Arc;
 use std::task::Waker;
 
 use self::effects::{AfterUnlock, Telling};
-pub(crate) use self::for_driver::{Batch, Fetched, ForDriver, TurnEnd, WhileMoreComes};
+pub(crate) use self::for_driver::{Batch, Fetched, News, TurnEnd, WhileMoreComes};
 pub(crate) use self::for_tasks::Runners;
 use self::reader::ReaderState;
 pub(crate) use self::record::{Ended, RunnerOrder, TaskRecord};
@@ -67,7 +67,7 @@ pub(crate) struct State {
     driver: Driver,
     /// On the heap: most connections never have one.
     reader: Option<Box<ReaderState>>,
-    for_driver: ForDriver,
+    for_driver: News,
     /// What the server's L7 counts of this connection.
     counted_unsent: usize,
     /// What the server's L16 counts of the message bytes that its tasks hold.
@@ -104,7 +104,7 @@ impl Session {
                 connection,
                 driver: Driver::Busy(Noticed::Nothing),
                 reader: None,
-                for_driver: ForDriver::default(),
+                for_driver: None,
                 counted_unsent: 0,
                 counted_held: 0,
                 spare_places: 0,

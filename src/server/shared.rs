@@ -16,7 +16,7 @@ pub(crate) struct ServerShared {
     pub(crate) registry: Registry,
     pub(crate) places: ServerPlaces,
     /// Of each connection, unless its own handshake chose another order of bytes.
-    pub(crate) settings: Settings,
+    pub(crate) settings: Arc<Settings>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) executor: Arc<dyn Executor>,
     pub(crate) observer: Arc<dyn Observer>,

@@ -140,12 +140,20 @@ impl BlockDecoder {
     /// `None`: more bytes are wanted. After [`BlockPiece::End`] the decoder is
     /// at the start of a message again.
     pub fn next(&mut self, buffer: &[u8], at: &mut usize) -> Option<BlockPiece> {
-        if self.remaining == 0 {
-            self.remaining = *buffer.get(*at)?;
+        if self.remaining == 0 && buffer.get(*at) == Some(&0) {
             *at += 1;
-            if self.remaining == 0 {
-                return Some(BlockPiece::End);
-            }
+            return Some(BlockPiece::End);
+        }
+        self.next_payload(buffer, at).map(BlockPiece::Payload)
+    }
+
+    /// The same as long as the message goes on; leaves the zero byte that ends it
+    /// where it is.
+    #[inline]
+    pub(super) fn next_payload(&mut self, buffer: &[u8], at: &mut usize) -> Option<Range<usize>> {
+        if self.remaining == 0 {
+            self.remaining = *buffer.get(*at).filter(|length| **length > 0)?;
+            *at += 1;
         }
         let take = usize::from(self.remaining).min(buffer.len() - *at);
         if take == 0 {
@@ -154,7 +162,7 @@ impl BlockDecoder {
         let start = *at;
         *at += take;
         self.remaining -= take as u8;
-        Some(BlockPiece::Payload(start..*at))
+        Some(start..*at)
     }
 
     /// Bytes of the current block that its length byte announced and that have not come yet.

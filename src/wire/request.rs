@@ -127,6 +127,19 @@ impl RequestDecoder {
         }
     }
 
+    /// More of the payload, if that is what comes next; as [`next`](Self::next) it is
+    /// resumable at any byte, and leaves the message's end where it is.
+    #[inline]
+    pub fn next_payload(&mut self, buffer: &[u8], at: &mut usize) -> Option<Range<usize>> {
+        if self.header_len < HEADER {
+            return None;
+        }
+        let start = *at;
+        let payload = self.blocks.next_payload(buffer, at);
+        self.offset += (*at - start) as u64;
+        payload
+    }
+
     fn next_header(&mut self, buffer: &[u8], at: &mut usize) -> Option<RequestHeader> {
         // Nearly every header lies whole in the buffer.
         if self.header_len == 0

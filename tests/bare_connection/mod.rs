@@ -11,7 +11,6 @@ use asyncserver::wire::{ByteOrder, TaskCode};
 pub(crate) const POLICY: Policy = Policy {
     on_cancel: OnCancel::Drop,
     kind: FunctionKind::Async,
-    run_limit: None,
 };
 
 pub(crate) fn connection(now: Instant) -> Connection<()> {
@@ -33,6 +32,7 @@ impl Admission<()> for Anything {
         Some(Found {
             task: (),
             policy: POLICY,
+            run_limit: None,
             message_limit_bytes: 1 << 20,
             delivery: Delivery::Whole,
         })

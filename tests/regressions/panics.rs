@@ -1,12 +1,12 @@
 //! Panics and destructors of what tasks leave behind (PROTOCOL T9).
 
 use std::fmt;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex};
-use std::task::{Context, Wake};
+use std::task::{Context, Poll, Wake};
 
 use asyncserver::server::*;
-use asyncserver::wire::{ErrorCode, TaskCode};
+use asyncserver::wire::{ErrorCode, TaskCode, TaskId};
 use bytes::Bytes;
 use tokio::time::{sleep, timeout};
 
@@ -103,6 +103,54 @@ async fn owners_of_answers_may_panic_in_one_batch() {
     client.expect(ok(7, "abc")).await;
     let second = timeout(ms(5000), client.answer()).await;
     assert_eq!(second.expect("an answer"), Some(ok(8, "abc")));
+    client.ask(ECHO, 9, b"goes on").await;
+    client.expect(ok(9, "goes on")).await;
+}
+
+/// A body that gives a piece, waits for ever, and panics once it is dropped.
+struct Panicking(Option<Bytes>);
+
+impl Drop for Panicking {
+    fn drop(&mut self) {
+        panic!("in a destructor");
+    }
+}
+
+impl futures_util::Stream for Panicking {
+    type Item = Result<Bytes, TaskError>;
+
+    fn poll_next(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        match self.0.take() {
+            Some(piece) => Poll::Ready(Some(Ok(piece))),
+            None => Poll::Pending,
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_owner_of_a_piece_may_panic_behind_its_last_byte() {
+    let owned = async |_, _| {
+        let pieces = [Ok(owned_by(PanicsInDrop))];
+        Ok(Response::stream(futures_util::stream::iter(pieces)))
+    };
+    let server = server().task(TaskCode(ODD), "owned", owned).build();
+    let mut client = WireClient::connect(&server);
+    client.ask(ODD, 7, b"").await;
+    client.expect(ok(7, "abc")).await;
+    client.ask(ECHO, 9, b"goes on").await;
+    client.expect(ok(9, "goes on")).await;
+}
+
+/// The second panic ended the process.
+#[tokio::test(start_paused = true)]
+async fn a_body_and_the_owner_of_its_piece_may_both_panic() {
+    let body = async |_, _| Ok(Response::stream(Panicking(Some(owned_by(PanicsInDrop)))));
+    let server = server().task(TaskCode(ODD), "body", body).build();
+    let mut client = WireClient::connect(&server);
+    client.ask(ODD, 7, b"").await;
+    settle().await;
+    only_client(&server).await.cancel(TaskId(7));
+    client.expect(Answer::Error(7, ErrorCode::CANCELLED)).await;
     client.ask(ECHO, 9, b"goes on").await;
     client.expect(ok(9, "goes on")).await;
 }

@@ -25,8 +25,8 @@ impl proto::Admission<()> for Desk {
                     None => proto::OnCancel::Drop,
                 },
                 kind: kind(registration.policy.kind),
-                run_limit: registration.policy.run_limit.map(duration),
             },
+            run_limit: registration.policy.run_limit.map(duration),
             message_limit_bytes: registration.message_limit,
             delivery: if registration.is_streamed {
                 proto::Delivery::Streamed

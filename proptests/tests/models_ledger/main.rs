@@ -82,7 +82,6 @@ fn policy(policy: Policy) -> proto::Policy {
             None => proto::OnCancel::Drop,
         },
         kind: kind(policy.kind),
-        run_limit: policy.run_limit.map(duration),
     }
 }
 

@@ -157,7 +157,9 @@ impl Pair {
             }
             Op::Start(_) if accepted => {
                 let cancelled = self.model.start(number, self.now);
-                let theirs = self.library.start(key, at);
+                let policy = self.model.task(number).map(|task| task.policy);
+                let run_limit = policy.and_then(|policy| policy.run_limit);
+                let theirs = self.library.start(key, run_limit.map(duration), at);
                 same("T10 in Receiving", &cancelled.map(cause), &theirs)?;
                 if cancelled.is_some() {
                     self.remove(number)?;

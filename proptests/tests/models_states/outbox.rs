@@ -285,7 +285,6 @@ fn key(ledger: &mut proto::Ledger<()>, id: u32) -> proto::TaskKey {
     let policy = proto::Policy {
         on_cancel: proto::OnCancel::Drop,
         kind: proto::FunctionKind::Async,
-        run_limit: None,
     };
     ledger.begin(TaskId(id), TaskCode(9), policy, (), Clock::default().at(0))
 }

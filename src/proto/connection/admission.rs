@@ -1,5 +1,7 @@
 //! What the server's registry and places say to each header (PROTOCOL T4, L6, L16).
 
+use std::time::Duration;
+
 use crate::proto::ledger::Policy;
 use crate::wire::TaskCode;
 
@@ -24,6 +26,9 @@ pub struct Found<T> {
     pub task: T,
     /// How its run function ends.
     pub policy: Policy,
+    /// How long from the start of the run function to the beginning of the
+    /// response (T12).
+    pub run_limit: Option<Duration>,
     /// L4 for its message.
     pub message_limit_bytes: usize,
     /// How its message is delivered.

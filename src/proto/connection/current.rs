@@ -5,7 +5,10 @@
 //!    └── no place (L5, L16) ──► Held ── place free ──┘
 //! ```
 
+use std::time::Duration;
+
 use super::admission::{Delivery, Found};
+use super::reading::READER_BUFFER;
 use crate::proto::ledger::TaskKey;
 use crate::wire::{ErrorCode, Negotiate, RequestHeader};
 
@@ -57,9 +60,17 @@ pub(super) struct Receiving {
     pub(super) header: RequestHeader,
     pub(super) key: TaskKey,
     pub(super) delivery: Delivery,
+    pub(super) run_limit: Option<Duration>,
     pub(super) payload_len: usize,
     pub(super) limit_bytes: usize,
     /// Whether the end of the message has been looked at.
     pub(super) ended: bool,
     pub(super) returned: Returned,
+}
+
+impl Receiving {
+    /// Whether as many bytes as this are enough for its task function to take first.
+    pub(super) fn is_full(&self, waiting: usize) -> bool {
+        self.delivery == Delivery::Streamed && waiting >= READER_BUFFER
+    }
 }

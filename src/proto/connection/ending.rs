@@ -3,14 +3,38 @@
 use std::time::{Duration, Instant};
 
 use super::current::Current;
-use super::{Action, Connection, Flush, answer_lost};
+use super::{Action, Connection, Flush, OnHalfClose, answer_lost};
 use crate::canary::{Canary, planted};
 use crate::proto::disconnect::Phase;
 use crate::proto::ledger::{OrphanStep, TaskKey};
-use crate::proto::report::{EndReason, InterruptedTask, TaskEnding};
+use crate::proto::report::{EndReason, InterruptedTask, ProtocolError, TaskEnding};
 use crate::wire::{Features, TaskCode, TaskId};
 
 impl<T> Connection<T> {
+    /// The client's end of stream (D7, section 9).
+    pub fn handle_end_of_input(&mut self, now: Instant) {
+        if self.phase() != Phase::Open {
+            self.disconnect.handle_end_of_input();
+            self.finish_if_closed(now);
+            return;
+        }
+        // A header that is held has been read wholly, and its message has not ended.
+        if let Some(end) = self.decoder.unexpected_end() {
+            self.fail(ProtocolError::from(end).into(), now);
+        } else {
+            match self.settings.on_half_close {
+                OnHalfClose::ClientIsGone => self.fail(EndReason::ClientClosed, now),
+                OnHalfClose::Finish => {
+                    if self.disconnect.start_draining(EndReason::ClientClosed) {
+                        self.left_open(now);
+                    }
+                }
+            }
+        }
+        self.disconnect.handle_end_of_input();
+        self.finish_if_closed(now);
+    }
+
     /// Ends the connection gracefully within `after` (D1, D2).
     pub fn disconnect(&mut self, after: Duration, now: Instant) {
         self.end_within(EndReason::GracefulDisconnect, after, now);

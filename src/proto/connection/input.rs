@@ -1,13 +1,14 @@
 //! What comes from the client, request by request (PROTOCOL N3–N7, T3–T5, T11,
-//! D7, L4–L6, L16).
+//! L4–L6, L16).
 
+use std::ops::Range;
 use std::time::Instant;
 
 use bytes::Bytes;
 
 use super::current::{After, Current, Receiving, Returned};
 use super::reading::READER_BUFFER;
-use super::{Action, Admission, Connection, Delivery, Found, Input, OnHalfClose, PauseReason};
+use super::{Action, Admission, Connection, Delivery, Found, Input, PauseReason};
 use crate::canary::{Canary, planted};
 use crate::proto::disconnect::Phase;
 use crate::proto::ledger::TaskKey;
@@ -87,7 +88,7 @@ impl<T> Connection<T> {
                 self.handle_header(header, buffer, at, admission, now)
             }
             RequestPart::Payload(range) => {
-                self.handle_payload(&buffer[range], now);
+                self.handle_payload(range, buffer, at, now);
                 if self.phase() == Phase::Open && self.chunk_is_full() {
                     return self.deliver_chunk();
                 }
@@ -218,6 +219,7 @@ impl<T> Connection<T> {
             header,
             key,
             delivery: found.delivery,
+            run_limit: found.run_limit,
             payload_len: 0,
             limit_bytes,
             ended: false,
@@ -237,7 +239,7 @@ impl<T> Connection<T> {
         self.decoder.skip_message();
         self.accept(key, header, now);
         self.ledger.hold(key, message.payload_len);
-        self.start(key, now);
+        self.start(key, found.run_limit, now);
         Some(Input::Whole {
             key,
             header,
@@ -250,29 +252,47 @@ impl<T> Connection<T> {
         self.ledger.accept(key, now);
     }
 
-    fn handle_payload(&mut self, payload: &[u8], now: Instant) {
-        let (header, payload_len, limit_bytes) = match &mut self.current {
+    /// Takes what comes of the payload, for as long as the message goes on in the
+    /// buffer, and neither L4 nor what a task function may leave untaken is reached.
+    fn handle_payload(&mut self, first: Range<usize>, buffer: &[u8], at: &mut usize, now: Instant) {
+        // A block that is announced counts at once: its bytes need not be waited for.
+        let (header, limit_bytes, is_too_long) = match &mut self.current {
             Current::Discarding(request) => {
+                let payload = &buffer[first];
                 if let After::Negotiate { prefix, length } = &mut request.after {
                     let take = payload.len().min(prefix.len() - *length);
                     prefix[*length..*length + take].copy_from_slice(&payload[..take]);
                     *length += take;
                 }
                 request.payload_len += payload.len();
-                (request.header, request.payload_len, request.limit_bytes)
+                let announced = request.payload_len + self.decoder.announced();
+                let is_too_long = announced > request.limit_bytes;
+                (request.header, request.limit_bytes, is_too_long)
             }
             Current::Task(task) => {
-                task.payload_len += payload.len();
-                // What a task function left unread is discarded (T2).
-                if task.returned == Returned::NotYet {
-                    self.chunk.extend_from_slice(payload);
-                }
-                (task.header, task.payload_len, task.limit_bytes)
+                let (mut payload, before) = (first, *at);
+                let is_too_long = loop {
+                    task.payload_len += payload.len();
+                    // What a task function left unread is discarded (T2).
+                    if task.returned == Returned::NotYet {
+                        self.chunk.extend_from_slice(&buffer[payload]);
+                    }
+                    let announced = task.payload_len + self.decoder.announced();
+                    let is_too_long = announced > task.limit_bytes;
+                    if is_too_long || task.is_full(self.chunk.len() + self.untaken) {
+                        break is_too_long;
+                    }
+                    match self.decoder.next_payload(buffer, at) {
+                        Some(more) => payload = more,
+                        None => break false,
+                    }
+                };
+                self.newly_read += *at - before;
+                (task.header, task.limit_bytes, is_too_long)
             }
             Current::Between | Current::Held(..) => return,
         };
-        // A block that is announced counts at once: its bytes need not be waited for.
-        if payload_len + self.decoder.announced() > limit_bytes {
+        if is_too_long {
             let RequestHeader { code, id } = header;
             let reason = EndReason::MessageTooLong {
                 id,
@@ -291,7 +311,7 @@ impl<T> Connection<T> {
         if task.delivery == Delivery::Whole {
             let payload = self.take_chunk();
             self.ledger.hold(task.key, payload.len());
-            if let Some(cause) = self.start(task.key, now) {
+            if let Some(cause) = self.start(task.key, task.run_limit, now) {
                 self.answer_own_error(task.key, cause.error_code(), now);
                 return Input::Handled;
             }
@@ -312,34 +332,8 @@ impl<T> Connection<T> {
 
     /// A message collected in parts, without the spare room that collecting left.
     fn take_chunk(&mut self) -> Bytes {
-        let chunk = std::mem::take(&mut self.chunk);
-        if chunk.capacity() > chunk.len() + chunk.len() / 4 {
-            return Bytes::copy_from_slice(&chunk);
-        }
-        chunk.freeze()
-    }
-
-    /// The client's end of stream (D7, section 9).
-    pub fn handle_end_of_input(&mut self, now: Instant) {
-        if self.phase() != Phase::Open {
-            self.disconnect.handle_end_of_input();
-            self.finish_if_closed(now);
-            return;
-        }
-        // A header that is held has been read wholly, and its message has not ended.
-        if let Some(end) = self.decoder.unexpected_end() {
-            self.fail(ProtocolError::from(end).into(), now);
-        } else {
-            match self.settings.on_half_close {
-                OnHalfClose::ClientIsGone => self.fail(EndReason::ClientClosed, now),
-                OnHalfClose::Finish => {
-                    if self.disconnect.start_draining(EndReason::ClientClosed) {
-                        self.left_open(now);
-                    }
-                }
-            }
-        }
-        self.disconnect.handle_end_of_input();
-        self.finish_if_closed(now);
+        let mut message = Vec::from(std::mem::take(&mut self.chunk));
+        message.shrink_to_fit();
+        message.into()
     }
 }

@@ -14,6 +14,8 @@ mod settings;
 mod tests;
 mod time;
 
+// alloc's: nothing else of std's sync concerns the core.
+use alloc::sync::Arc;
 use std::collections::BTreeMap;
 use std::time::Instant;
 
@@ -37,7 +39,7 @@ use crate::wire::{Features, RequestDecoder, TaskCode, TaskId};
 /// The server's side of one connection.
 #[derive(Debug)]
 pub struct Connection<T> {
-    settings: Settings,
+    settings: Arc<Settings>,
     pub(crate) ledger: Ledger<T>,
     pub(crate) outbox: Outbox,
     disconnect: Disconnect,
@@ -85,21 +87,22 @@ pub struct Connection<T> {
 }
 
 impl<T> Connection<T> {
-    /// A connection on which nothing has happened yet.
+    /// A connection on which nothing has happened yet. Many may share their settings.
     #[must_use]
-    pub fn new(settings: Settings, now: Instant) -> Self {
+    pub fn new(settings: impl Into<Arc<Settings>>, now: Instant) -> Self {
+        let settings = settings.into();
         let Timeouts {
             wait, read, write, ..
         } = settings.timeouts;
         let mut pace = Pace::new(wait, read, write);
         pace.set_idle(true, true, now);
         Self {
-            settings,
             ledger: Ledger::new(),
             outbox: Outbox::new(settings.order),
             disconnect: Disconnect::new(),
             pace,
             decoder: RequestDecoder::new(settings.order),
+            settings,
             current: Current::Between,
             chunk: BytesMut::new(),
             untaken: 0,
@@ -142,7 +145,7 @@ impl<T> Connection<T> {
 
     /// What it was told at its start.
     #[must_use]
-    pub const fn settings(&self) -> &Settings {
+    pub fn settings(&self) -> &Settings {
         &self.settings
     }
 

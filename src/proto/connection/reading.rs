@@ -1,6 +1,6 @@
 //! The task function that reads a message (PROTOCOL T1–T3, L14).
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
 
@@ -16,9 +16,8 @@ pub(super) const READER_BUFFER: usize = 64 << 10;
 
 impl<T> Connection<T> {
     pub(super) fn chunk_is_full(&self) -> bool {
-        let streamed =
-            matches!(&self.current, Current::Task(task) if task.delivery == Delivery::Streamed);
-        streamed && self.chunk.len() + self.untaken >= READER_BUFFER
+        let waiting = self.chunk.len() + self.untaken;
+        matches!(&self.current, Current::Task(task) if task.is_full(waiting))
     }
 
     /// Hands what has come to the task function.
@@ -47,12 +46,12 @@ impl<T> Connection<T> {
         match task.returned {
             Returned::NotYet => self.current = Current::Task(task),
             Returned::Failed(code) => self.answer_own_error(key, code, now),
-            Returned::Run => match self.start(key, now) {
+            Returned::Run => match self.start(key, task.run_limit, now) {
                 Some(cause) => self.answer_own_error(key, cause.error_code(), now),
                 None => return true,
             },
             // No run function (T6): none starts, and nobody is told that one does.
-            Returned::Nothing => match self.ledger.start(key, now) {
+            Returned::Nothing => match self.ledger.start(key, None, now) {
                 Some(cause) => self.answer_own_error(key, cause.error_code(), now),
                 None => self.complete_empty(key),
             },
@@ -174,8 +173,13 @@ impl<T> Connection<T> {
     }
 
     /// The run function starts; or, after a cancel, its answer is due: returns the cause.
-    pub(super) fn start(&mut self, key: TaskKey, now: Instant) -> Option<CancelCause> {
-        let cancelled = self.ledger.start(key, now);
+    pub(super) fn start(
+        &mut self,
+        key: TaskKey,
+        run_limit: Option<Duration>,
+        now: Instant,
+    ) -> Option<CancelCause> {
+        let cancelled = self.ledger.start(key, run_limit, now);
         if cancelled.is_none()
             && self.watching == Watching::Requests
             && let Some((id, code)) = self.ledger.identity(key)

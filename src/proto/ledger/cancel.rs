@@ -81,7 +81,7 @@ impl<T> Ledger<T> {
         let Some(entry) = self.entry_mut(key) else {
             return CancelStep::Nothing;
         };
-        let (stage, step, after) = match (entry.function, entry.policy.on_cancel) {
+        let (stage, step, after) = match (entry.function, entry.on_cancel) {
             (Function::Queued, _) | (Function::Ended, OnCancel::Drop) => {
                 return CancelStep::Answer(cause);
             }
@@ -92,7 +92,7 @@ impl<T> Ledger<T> {
                 (Stage::Cooperating { cause }, CancelStep::Tell, grace)
             }
             (Function::Active, OnCancel::Drop) => {
-                let step = match entry.policy.kind {
+                let step = match entry.kind {
                     FunctionKind::Async => CancelStep::Drop,
                     FunctionKind::Blocking => CancelStep::Tell,
                 };
@@ -135,7 +135,7 @@ impl<T> Ledger<T> {
         let (_, key) = *self.alarms.first().filter(|(at, _)| *at <= now)?;
         self.set_alarm(key, None);
         let entry = self.entry_mut(key)?;
-        let step = match (entry.stage, entry.policy.kind) {
+        let step = match (entry.stage, entry.kind) {
             (Stage::Cooperating { cause }, _) if entry.function == Function::Ended => {
                 AlarmStep::Answer(cause)
             }
@@ -201,11 +201,11 @@ impl<T> Ledger<T> {
         let Some(entry) = self.entry_mut(key) else {
             return OrphanStep::Nothing;
         };
-        let step = match (entry.stage, entry.function, entry.policy.on_cancel) {
+        let step = match (entry.stage, entry.function, entry.on_cancel) {
             (Stage::Stuck | Stage::Orphaned, ..) => return OrphanStep::Nothing,
             (Stage::Receiving { .. } | Stage::Responding, ..)
             | (_, Function::Queued | Function::Ended, _) => return OrphanStep::Remove,
-            _ if entry.policy.kind == FunctionKind::Blocking => OrphanStep::Tell { drop_at: None },
+            _ if entry.kind == FunctionKind::Blocking => OrphanStep::Tell { drop_at: None },
             (Stage::Running, _, OnCancel::Cooperate { grace }) => OrphanStep::Tell {
                 drop_at: now.checked_add(grace),
             },

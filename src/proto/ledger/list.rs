@@ -51,7 +51,7 @@ impl<T> Ledger<T> {
             .iter()
             .map(|(slot, entry)| TaskKey {
                 slot: slot as u32,
-                generation: entry.generation,
+                generation: entry.generation(),
             })
             .collect()
     }
@@ -96,7 +96,10 @@ impl<T> Ledger<T> {
             .iter()
             .filter(|(_, entry)| entry.alarm.is_some());
         assert_eq!(alarms.count(), self.alarms.len(), "alarms");
-        let linked = self.entries.iter().filter(|(_, entry)| entry.turn.linked);
+        let linked = self
+            .entries
+            .iter()
+            .filter(|(_, entry)| entry.turn.is_linked());
         let walk = std::iter::successors(self.entries.get(self.first as usize), |entry| {
             self.entries.get(entry.turn.next as usize)
         });

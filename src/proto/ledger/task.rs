@@ -49,8 +49,6 @@ pub struct Policy {
     pub on_cancel: OnCancel,
     /// On what the run function runs.
     pub kind: FunctionKind,
-    /// From the start of the run function to the beginning of the response (T12).
-    pub run_limit: Option<Duration>,
 }
 
 /// Why a task is cancelled, which decides what it is answered.
@@ -152,16 +150,17 @@ pub(super) enum Function {
     Ended,
 }
 
+/// There is one for each live task: bytes count.
 #[derive(Debug)]
 pub(super) struct Entry<T> {
     pub(super) id: TaskId,
     pub(super) code: TaskCode,
-    pub(super) generation: u32,
     pub(super) stage: Stage,
     pub(super) function: Function,
-    pub(super) policy: Policy,
+    pub(super) kind: FunctionKind,
+    pub(super) on_cancel: OnCancel,
     pub(super) began: Instant,
-    /// The order in which tasks were assigned.
+    /// The order in which tasks were assigned; its low half is the key's generation.
     pub(super) sequence: u64,
     /// Message bytes that were handed over whole (L16).
     pub(super) held_bytes: usize,
@@ -170,4 +169,10 @@ pub(super) struct Entry<T> {
     pub(super) accepted: bool,
     pub(super) turn: Turn,
     pub(super) task: T,
+}
+
+impl<T> Entry<T> {
+    pub(super) const fn generation(&self) -> u32 {
+        self.sequence as u32
+    }
 }

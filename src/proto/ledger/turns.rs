@@ -9,14 +9,32 @@ use super::task::{Stage, TaskKey};
 /// No entry.
 pub(super) const NONE: u32 = u32::MAX;
 
+/// Instead of a previous entry: it is not in the list. No slot is that high, or
+/// the entries would take 500 GB.
+const UNLINKED: u32 = u32::MAX - 1;
+
 /// Links of the list of accepted tasks, by when their next sign of life is due (E5).
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Turn {
-    pub(super) previous: u32,
+    previous: u32,
     pub(super) next: u32,
     /// From when the processing interval counts.
-    pub(super) counted_from: Instant,
-    pub(super) linked: bool,
+    counted_from: Instant,
+}
+
+impl Turn {
+    /// Of an entry that is not in the list.
+    pub(super) const fn none(counted_from: Instant) -> Self {
+        Self {
+            previous: UNLINKED,
+            next: NONE,
+            counted_from,
+        }
+    }
+
+    pub(super) const fn is_linked(&self) -> bool {
+        self.previous != UNLINKED
+    }
 }
 
 impl<T> Ledger<T> {
@@ -27,7 +45,7 @@ impl<T> Ledger<T> {
         let entry = self.entries.get(self.first as usize)?;
         let key = TaskKey {
             slot: self.first,
-            generation: entry.generation,
+            generation: entry.generation(),
         };
         Some((key, entry.turn.counted_from))
     }
@@ -35,9 +53,9 @@ impl<T> Ledger<T> {
     /// A sign of life has been queued: the next interval counts from now, and
     /// the task has no turn until the transport has taken this one.
     pub fn suspend_turn(&mut self, key: TaskKey, now: Instant) {
-        if self.entry(key).is_some_and(|entry| entry.turn.linked) {
+        if self.entry(key).is_some_and(|entry| entry.turn.is_linked()) {
             self.unlink(key.slot);
-            self.entries[key.slot as usize].turn.counted_from = now;
+            self.entries[key.slot as usize].turn = Turn::none(now);
         }
     }
 
@@ -55,7 +73,7 @@ impl<T> Ledger<T> {
             | Stage::Dropping { .. } => entry.accepted,
             Stage::Responding | Stage::Stuck | Stage::Orphaned => false,
         };
-        if is_due && !entry.turn.linked {
+        if is_due && !entry.turn.is_linked() {
             self.link_in_order(key.slot);
         }
     }
@@ -63,21 +81,16 @@ impl<T> Ledger<T> {
     /// Links an entry by its own `counted_from`: nearly always at the end.
     fn link_in_order(&mut self, slot: u32) {
         let counted_from = self.entries[slot as usize].turn.counted_from;
-        let mut previous = self.last;
+        let (mut previous, mut next) = (self.last, NONE);
         while let Some(entry) = self.entries.get(previous as usize)
             && entry.turn.counted_from > counted_from
         {
-            previous = entry.turn.previous;
+            (previous, next) = (entry.turn.previous, previous);
         }
-        let next = match self.entries.get(previous as usize) {
-            Some(entry) => entry.turn.next,
-            None => self.first,
-        };
         self.entries[slot as usize].turn = Turn {
             previous,
             next,
             counted_from,
-            linked: true,
         };
         match self.entries.get_mut(previous as usize) {
             Some(entry) => entry.turn.next = slot,
@@ -95,14 +108,15 @@ impl<T> Ledger<T> {
     }
 
     pub(super) fn unlink(&mut self, slot: u32) {
-        let turn = self.entries[slot as usize].turn;
-        self.entries[slot as usize].turn.linked = false;
-        self.unlink_turn(turn);
+        let turn = &mut self.entries[slot as usize].turn;
+        let counted_from = turn.counted_from;
+        let linked = std::mem::replace(turn, Turn::none(counted_from));
+        self.unlink_turn(linked);
     }
 
     /// Closes the list over an entry that has left it, or that never was in it.
     pub(super) fn unlink_turn(&mut self, turn: Turn) {
-        if !turn.linked {
+        if !turn.is_linked() {
             return;
         }
         match self.entries.get_mut(turn.previous as usize) {

@@ -26,7 +26,7 @@ impl<S: Transport> Driver<S> {
                 budget.bytes += read;
             }
             self.take_batch(read, now);
-            let taken = self.batch.inputs.len();
+            let taken = self.lists.batch.inputs.len();
             budget.items += taken;
             self.act_on_inputs(now);
             if taken == 0 {
@@ -81,7 +81,7 @@ impl<S: Transport> Driver<S> {
     /// Commits what ran in place, and takes the next inputs, under one lock.
     fn take_batch(&mut self, newly_read: usize, now: Instant) {
         self.may_read = self.session.take_inputs(
-            &mut self.batch,
+            &mut self.lists.batch,
             newly_read,
             self.buffer.unread(),
             &mut self.desk,
@@ -91,7 +91,7 @@ impl<S: Transport> Driver<S> {
     }
 
     fn act_on_inputs(&mut self, now: Instant) {
-        let mut inputs = std::mem::take(&mut self.batch.inputs);
+        let mut inputs = std::mem::take(&mut self.lists.batch.inputs);
         let registrations = self.desk.registrations();
         // What was cancelled in the batch that brought it need not start (T10).
         let orders = self.session.orders();
@@ -101,7 +101,7 @@ impl<S: Transport> Driver<S> {
                 Input::Whole { key, .. } | Input::Message { key, .. }
                     if was_cancelled && !self.session.may_start(key) =>
                 {
-                    self.batch.ended.push((key, Ended::Dropped));
+                    self.lists.batch.ended.push((key, Ended::Dropped));
                 }
                 Input::End { .. } if was_cancelled && self.drop_unwanted_reading() => {}
                 Input::Whole {
@@ -122,6 +122,6 @@ impl<S: Transport> Driver<S> {
                 Input::Payload { .. } | Input::Handled => {}
             }
         }
-        self.batch.inputs = inputs;
+        self.lists.batch.inputs = inputs;
     }
 }

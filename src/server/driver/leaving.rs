@@ -10,10 +10,10 @@ impl<S> Driver<S> {
     pub(super) fn leave(&mut self) -> ConnectionReport {
         self.has_left = true;
         let (report, news) = self.session.leave();
-        drop_each(news.new_bodies);
+        drop_each(news.into_iter().flat_map(|news| news.new_bodies));
         self.bodies.drop_all();
         drop_quietly(self.reading.take());
-        for (_, task) in self.pending.drain(..) {
+        for (_, task) in self.lists.pending.drain(..) {
             self.local.push(task);
         }
         if let Some(members) = self.local.take() {
@@ -23,11 +23,10 @@ impl<S> Driver<S> {
             let executor = &self.session.client().server.executor;
             let _ = unless_panics(|| executor.spawn(Box::pin(group)));
         }
-        if !self.batch.ended.is_empty() {
-            let ended = std::mem::take(&mut self.batch.ended);
+        if !self.lists.batch.ended.is_empty() {
+            let ended = std::mem::take(&mut self.lists.batch.ended);
             self.session.finish_batch(ended, Runners::Other);
         }
-        drop_quietly(self.spare.take());
         report
     }
 }

@@ -65,7 +65,7 @@ impl<S> Driver<S> {
         self.local.pass_orders_on(&self.session);
         for _ in 0..ITEMS {
             match self.local.poll_next(cx) {
-                Poll::Ready(Some(ended)) => self.batch.ended.push(ended),
+                Poll::Ready(Some(ended)) => self.lists.batch.ended.push(ended),
                 Poll::Ready(None) | Poll::Pending => return,
             }
         }

@@ -30,7 +30,9 @@ impl<S: Transport> Driver<S> {
         let output = Some(&mut self.unwritten);
         let output = output.filter(|unwritten| !gathers && unwritten.is_empty());
         let output = output.filter(|_| self.bodies.is_empty());
-        let committed = self.session.commit(&mut self.batch, output, write, now);
+        let committed = self
+            .session
+            .commit(&mut self.lists.batch, output, write, now);
         self.take_news(committed.news);
         committed.fetched
     }

@@ -44,10 +44,10 @@ impl<S: Transport> Driver<S> {
             return;
         };
         let context = self.context(key, header);
-        let spare = &mut self.spare;
+        let spare = &mut self.lists.spare;
         match unless_task_panics(&self.session, key, || function(context, payload, spare)) {
             Some(function) => self.start_run((key, header.id), &registered, function),
-            None => self.batch.ended.push((key, Ended::Panicked)),
+            None => self.lists.batch.ended.push((key, Ended::Panicked)),
         }
     }
 
@@ -63,7 +63,7 @@ impl<S: Transport> Driver<S> {
                 if self.session.client().server.places.empty.is_full() {
                     drop_quietly(function);
                     let unavailable = Ended::Error(ErrorCode::UNAVAILABLE);
-                    return self.batch.ended.push((key, unavailable));
+                    return self.lists.batch.ended.push((key, unavailable));
                 }
                 if let Some(task) = BlockingTask::new(self.session.clone(), (key, id), function) {
                     let executor = &self.session.client().server.executor;
@@ -84,8 +84,8 @@ impl<S: Transport> Driver<S> {
             let clock = &*self.session.client().server.clock;
             self.stopwatch.polled(registered, clock);
             if let Poll::Ready(ended) = polled {
-                self.spare = function;
-                return self.batch.ended.push((key, ended));
+                self.lists.spare = function;
+                return self.lists.batch.ended.push((key, ended));
             }
         }
         let Some(function) = function else {
@@ -95,7 +95,7 @@ impl<S: Transport> Driver<S> {
         if execution == Execution::Local {
             self.local.push(task);
         } else {
-            self.pending.push((Arc::clone(registered), task));
+            self.lists.pending.push((Arc::clone(registered), task));
         }
     }
 
@@ -136,7 +136,7 @@ impl<S: Transport> Driver<S> {
         };
         match run.function {
             Some(function) => self.start_run((run.key, run.id), &run.registered, function),
-            None => self.batch.ended.push((run.key, Ended::Panicked)),
+            None => self.lists.batch.ended.push((run.key, Ended::Panicked)),
         }
     }
 
@@ -147,14 +147,14 @@ impl<S: Transport> Driver<S> {
             return false;
         };
         drop_quietly(self.reading.take());
-        self.batch.ended.push((key, Ended::Dropped));
+        self.lists.batch.ended.push((key, Ended::Dropped));
         true
     }
 
     /// What pended moves to the executor: in groups, or each by itself where
     /// its code proves slow.
     pub(super) fn spawn_pending(&mut self) {
-        if self.pending.is_empty() {
+        if self.lists.pending.is_empty() {
             return;
         }
         self.spawn_singles();
@@ -164,7 +164,7 @@ impl<S: Transport> Driver<S> {
             let group = Group::new(session.clone(), members, Some(registered));
             executor.spawn(Box::pin(group));
         };
-        for (registered, task) in self.pending.drain(..) {
+        for (registered, task) in self.lists.pending.drain(..) {
             let task = task.in_group();
             match &mut group {
                 Some((same, members))
@@ -191,7 +191,7 @@ impl<S: Transport> Driver<S> {
         let runs_alone = |registered: &Registered| {
             registered.registration.execution == Execution::Spawn || registered.is_slow()
         };
-        let alone = self.pending.extract_if(.., |(of, _)| runs_alone(of));
+        let alone = self.lists.pending.extract_if(.., |(of, _)| runs_alone(of));
         let singles: Vec<_> = alone.map(|(of, task)| Single::new(task, of)).collect();
         if singles.is_empty() {
             return;

@@ -136,9 +136,9 @@ impl Session {
             Action::DropReading(key) => {
                 let reader = state.reader.take_if(|reader| reader.is_for(key));
                 after.drop_later(reader.map(Unwanted::Reader));
-                state.for_driver.dropped_readings.push(key);
+                state.for_driver().dropped_readings.push(key);
             }
-            Action::DropBody(key) => state.for_driver.dropped_bodies.push(key),
+            Action::DropBody(key) => state.for_driver().dropped_bodies.push(key),
             Action::Cancelled(id, code, cause) => {
                 state.push_event(Event::Cancelled(ObservedTask { id, code }, cause));
             }

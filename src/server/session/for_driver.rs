@@ -19,6 +19,10 @@ use crate::server::task::RunData;
 /// pauses as it does at L7, or they would grow without a bound.
 pub(super) const EVENTS_AHEAD: usize = 4096;
 
+/// Bytes after which a batch ends: what it brings is still in the processor's
+/// nearest cache when it is answered.
+const BATCH_BYTES: usize = 8 << 10;
+
 /// What the driver finds in the state at the start of a turn.
 #[derive(Default)]
 pub(crate) struct ForDriver {
@@ -27,6 +31,9 @@ pub(crate) struct ForDriver {
     /// Tasks whose task function must not go on.
     pub(crate) dropped_readings: Vec<TaskKey>,
 }
+
+/// On the heap: most turns of most connections find nothing.
+pub(crate) type News = Option<Box<ForDriver>>;
 
 /// What one batch of a turn leaves to the next step.
 #[derive(Default)]
@@ -57,7 +64,7 @@ pub(crate) enum Fetched {
 
 /// What there is behind a turn's last result.
 pub(crate) struct Committed {
-    pub(crate) news: ForDriver,
+    pub(crate) news: News,
     pub(crate) fetched: Fetched,
 }
 
@@ -68,13 +75,12 @@ pub(crate) struct TurnEnd {
     pub(crate) next_deadline: Option<Instant>,
     pub(crate) reading: Reading,
     pub(crate) has_output: bool,
-    pub(crate) is_idle: bool,
 }
 
 impl Session {
     /// The start of a turn: what has come for the driver; `None`: the
     /// connection is over.
-    pub(crate) fn begin_turn(&self) -> Option<(ForDriver, Reading)> {
+    pub(crate) fn begin_turn(&self) -> Option<(News, Reading)> {
         let observer = self.drive(|state| {
             state.driver = Driver::Busy(Noticed::Nothing);
             // Behind the line above: who ends this state notices the driver.
@@ -122,7 +128,8 @@ impl Session {
             state.connection.handle_read(newly_read);
             let (buffer, at) = unread;
             desk.spare_places = std::mem::take(&mut state.spare_places);
-            while inputs.len() < most {
+            let looked_at = *at;
+            while inputs.len() < most && *at - looked_at < BATCH_BYTES {
                 let held = state.connection.ledger().held_bytes();
                 desk.uncounted_held_bytes = held as isize - state.counted_held as isize;
                 match state.connection.handle_input(buffer, at, desk, now) {
@@ -157,11 +164,14 @@ impl Session {
             if state.connection.has_actions() {
                 self.carry_out(state, after);
             }
-            let news = std::mem::take(&mut state.for_driver);
+            let news = state.for_driver.take();
+            let has_new_bodies = news
+                .as_ref()
+                .is_some_and(|news| !news.new_bodies.is_empty());
             let more_comes = state.single_runners > 0 && state.connection.has_output();
             let fetched = match output {
                 _ if more_comes && write == WhileMoreComes::Waits => Fetched::MoreComes,
-                Some(output) if news.new_bodies.is_empty() => {
+                Some(output) if !has_new_bodies => {
                     self.release_spare_places(state);
                     state.connection.poll_output(output);
                     Fetched::All
@@ -250,7 +260,6 @@ impl Session {
                 next_deadline: state.connection.next_deadline(),
                 reading: state.connection.reading(),
                 has_output: state.connection.has_output(),
-                is_idle: state.connection.is_idle(),
             }
         })
     }
@@ -267,14 +276,14 @@ impl Session {
 
     /// The connection is over, or is from now on: nobody wakes its driver any
     /// more. Also what had come for the driver meanwhile.
-    pub(crate) fn leave(&self) -> (ConnectionReport, ForDriver) {
+    pub(crate) fn leave(&self) -> (ConnectionReport, News) {
         self.drive(|state| {
             state.driver = Driver::Gone;
             if state.connection.phase() != Phase::Closed {
                 state.connection.close(self.client().server.clock.now());
             }
             state.connection.settle();
-            let news = std::mem::take(&mut state.for_driver);
+            let news = state.for_driver.take();
             (state.connection.report(), news)
         })
     }
@@ -293,11 +302,15 @@ impl Session {
 }
 
 impl State {
+    pub(super) fn for_driver(&mut self) -> &mut ForDriver {
+        self.for_driver.get_or_insert_default()
+    }
+
     /// What has come for the driver, and what it does with input; `None`: the
     /// connection is over.
-    fn take_news(&mut self) -> Option<(ForDriver, Reading)> {
+    fn take_news(&mut self) -> Option<(News, Reading)> {
         let is_over = self.connection.phase() == Phase::Closed;
         let reading = self.connection.reading();
-        (!is_over).then(|| (std::mem::take(&mut self.for_driver), reading))
+        (!is_over).then(|| (self.for_driver.take(), reading))
     }
 }

@@ -94,7 +94,7 @@ impl Session {
                         Payload::Whole(bytes) => Box::new(WholeBody(bytes)),
                         Payload::Body(body) => body,
                     };
-                    state.for_driver.new_bodies.push((key, body));
+                    state.for_driver().new_bodies.push((key, body));
                 }
             }
             TaskFinished::Unknown => {}
@@ -314,6 +314,7 @@ impl Session {
     }
 
     /// The same for the task's code to run in, where such spans are enabled.
+    #[inline]
     pub(crate) fn enabled_span(&self, key: TaskKey, id: TaskId) -> Option<tracing::Span> {
         use tracing::level_filters::LevelFilter;
         if LevelFilter::current() < LevelFilter::DEBUG {

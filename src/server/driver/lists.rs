@@ -1,0 +1,46 @@
+//! Lists that are empty between two polls of a driver, and a box: the thread lends
+//! them, so that a connection has none of its own.
+
+use std::cell::Cell;
+use std::sync::Arc;
+
+use crate::server::registration::Registered;
+use crate::server::run::{BoxRunFuture, RunningTask};
+use crate::server::session::Batch;
+
+thread_local! {
+    static KEPT: Cell<Option<Lists>> = const { Cell::new(None) };
+}
+
+/// A thread keeps no lists with room for more.
+const MOST_KEPT: usize = 1024;
+
+#[derive(Default)]
+pub(super) struct Lists {
+    /// Inputs, and results of what ran in place, committed with the next inputs.
+    pub(super) batch: Batch,
+    /// What pended in place and goes to the executor at the end of its batch.
+    pub(super) pending: Vec<(Arc<Registered>, RunningTask)>,
+    /// The box of a run function that has ended, for the next one.
+    pub(super) spare: Option<BoxRunFuture>,
+}
+
+impl Lists {
+    /// Those of this thread, unless it is about to end.
+    pub(super) fn lent() -> Self {
+        KEPT.try_with(Cell::take).ok().flatten().unwrap_or_default()
+    }
+
+    /// Leaves none here. What is not empty, behind a panic, stays.
+    pub(super) fn give_back(&mut self) {
+        self.batch.inputs.clear();
+        if !self.batch.ended.is_empty() || !self.pending.is_empty() {
+            return;
+        }
+        let lists = std::mem::take(self);
+        let rooms = [lists.batch.ended.capacity(), lists.pending.capacity()];
+        if rooms.into_iter().all(|room| room <= MOST_KEPT) {
+            let _ = KEPT.try_with(|kept| kept.set(Some(lists)));
+        }
+    }
+}
