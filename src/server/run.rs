@@ -233,20 +233,25 @@ impl RunningTask {
 
     /// Looks for orders, if there can be new ones.
     fn look_for_orders(&mut self, cx: &Context<'_>) {
-        let same_waker = is_same(self.waker.as_ref(), cx);
-        if !same_waker {
-            self.waker = Some(cx.waker().clone());
-        }
         if self.watch == Watch::Group {
             return;
         }
         let orders = self.session.orders();
-        if self.seen_orders == orders && same_waker {
+        if !self.keep_waker(cx) && self.seen_orders == orders {
             return;
         }
         self.seen_orders = orders;
         let order = self.session.runner_order(self.key, cx.waker());
         self.take_order(order);
+    }
+
+    /// Whether it is another one than before.
+    fn keep_waker(&mut self, cx: &Context<'_>) -> bool {
+        let is_new = !is_same(self.waker.as_ref(), cx);
+        if is_new {
+            self.waker = Some(cx.waker().clone());
+        }
+        is_new
     }
 
     /// Whether the grace that outlives the connection has passed.
@@ -282,6 +287,8 @@ impl Future for RunningTask {
         if this.grace_is_over(cx) {
             return this.dropped();
         }
+        // Its group looks for orders between two polls: most have ended by then.
+        this.keep_waker(cx);
         Poll::Pending
     }
 }
