@@ -127,13 +127,11 @@ impl RequestDecoder {
         }
     }
 
-    /// More of the payload, if that is what comes next; as [`next`](Self::next) it is
-    /// resumable at any byte, and leaves the message's end where it is.
+    /// More of the payload of the message that is being read, if that is what comes
+    /// next; resumable at any byte. Leaves the message's end where it is.
     #[inline]
-    pub fn next_payload(&mut self, buffer: &[u8], at: &mut usize) -> Option<Range<usize>> {
-        if self.header_len < HEADER {
-            return None;
-        }
+    pub(crate) fn next_payload(&mut self, buffer: &[u8], at: &mut usize) -> Option<Range<usize>> {
+        debug_assert!(self.is_in_message(), "a header comes first");
         let start = *at;
         let payload = self.blocks.next_payload(buffer, at);
         self.offset += (*at - start) as u64;
