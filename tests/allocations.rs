@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use allocation_counter::measure;
 use asyncserver::proto::{
-    CallSettings, Calls, ClientTimeouts, Connection, Input, Ledger, Negotiation, NewCall, Outcome,
-    RequestMessage, ResponseMode, TaskFinished,
+    CallSettings, Calls, ClientTimeouts, Connection, Input, Ledger, Negotiation, NewCall, Outbox,
+    Outcome, RequestMessage, ResponseMode, TaskFinished,
 };
 use asyncserver::wire::{
     ByteOrder, Response, TaskCode, TaskId, encode_message, encode_request_header,
@@ -38,6 +38,30 @@ fn a_ledger_gives_back_what_a_burst_of_tasks_took() {
     };
     let (few, many) = (held(|| burst(64)), held(|| burst(10_000)));
     assert!(many <= 2 * few, "{many} bytes after 10,000, {few} after 64");
+}
+
+/// Many connections have one task at a time, and one answer.
+#[test]
+fn one_task_and_its_answer_take_less_than_half_of_what_two_take() {
+    let now = Instant::now();
+    let tasks = |tasks: u32| {
+        let mut ledger = Ledger::new();
+        for id in 0..tasks {
+            ledger.begin(TaskId(id), TaskCode(1), POLICY, (), now);
+        }
+        ledger
+    };
+    let answers = |answers: u32| {
+        let mut outbox = Outbox::new(ByteOrder::Big);
+        for id in 0..answers {
+            outbox.push_ok(TaskId(id), TaskCode(1), b"");
+        }
+        outbox
+    };
+    let (one, two) = (held(|| tasks(1)), held(|| tasks(2)));
+    assert!(2 * one < two, "{one} bytes for one task, {two} for two");
+    let (one, two) = (held(|| answers(1)), held(|| answers(2)));
+    assert!(2 * one < two, "{one} bytes for one answer, {two} for two");
 }
 
 /// A connection on which so many tasks were live at once, and their responses

@@ -4,7 +4,7 @@ mod bare_connection;
 
 use std::time::Instant;
 
-use asyncserver::proto::{BodyStep, Connection, Input, Outcome};
+use asyncserver::proto::{Admission, BodyStep, Connection, Delivery, Found, Input, Outcome};
 use asyncserver::wire::{ByteOrder, TaskCode, TaskId, encode_message, encode_request_header};
 use bare_connection::{Anything, connection};
 use bytes::BytesMut;
@@ -38,6 +38,45 @@ fn a_message_collected_in_parts_keeps_little_spare_room() {
         let room = payload.try_into_mut().expect("nobody shares it").capacity();
         assert!(room <= length + length / 4, "{room} for {length} bytes");
     }
+}
+
+/// The message is read by a task function.
+struct Streaming;
+
+impl Admission<()> for Streaming {
+    fn find(&mut self, code: TaskCode) -> Option<Found<()>> {
+        let found = Anything.find(code)?;
+        Some(Found {
+            delivery: Delivery::Streamed,
+            ..found
+        })
+    }
+
+    fn take_places(&mut self, task: &mut ()) -> Result<(), &'static str> {
+        Anything.take_places(task)
+    }
+
+    fn largest_message(&self) -> usize {
+        Admission::<()>::largest_message(&Anything)
+    }
+}
+
+#[test]
+fn a_message_for_a_task_function_that_has_come_whole_is_delivered_with_its_end() {
+    let now = Instant::now();
+    let mut connection = connection(now);
+    let mut bytes = BytesMut::new();
+    encode_request_header(TaskCode(1), TaskId(7), ByteOrder::Big, &mut bytes);
+    encode_message(&[b'x'; 600], &mut bytes);
+    let mut at = 0;
+    let begun = connection.handle_input(&bytes, &mut at, &mut Streaming, now);
+    assert!(matches!(begun, Some(Input::Begin { .. })), "{begun:?}");
+    let delivered = connection.handle_input(&bytes, &mut at, &mut Streaming, now);
+    let Some(Input::Payload { payload }) = delivered else {
+        panic!("{delivered:?}");
+    };
+    assert_eq!(payload.len(), 600);
+    assert!(connection.message_has_ended());
 }
 
 /// Bytes of a body whose turn it is not would break another response.

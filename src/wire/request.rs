@@ -216,3 +216,21 @@ impl RequestDecoder {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_blocks_of_a_message_follow_each_other_up_to_its_end() {
+        let (mut decoder, mut at) = (RequestDecoder::new(ByteOrder::Big), 0);
+        let bytes = [1, 0, 0, 0, 7, 1, b'h', 2, b'i', b'!', 0];
+        decoder.next(&bytes, &mut at);
+        let first = decoder.next(&bytes, &mut at);
+        assert_eq!(first, Some(RequestPart::Payload(6..7)));
+        assert_eq!(decoder.next_payload(&bytes, &mut at), Some(8..10));
+        assert_eq!(decoder.next_payload(&bytes, &mut at), None);
+        assert_eq!((decoder.offset(), at), (10, 10));
+        assert_eq!(decoder.next(&bytes, &mut at), Some(RequestPart::End));
+    }
+}

@@ -21,7 +21,7 @@ pub(super) const EVENTS_AHEAD: usize = 4096;
 
 /// Bytes after which a batch ends: what it brings is still in the processor's
 /// nearest cache when it is answered.
-const BATCH_BYTES: usize = 8 << 10;
+const BATCH_BYTES: usize = 8192;
 
 /// What the driver finds in the state at the start of a turn.
 #[derive(Default)]
