@@ -34,8 +34,6 @@ use super::session::{Fetched, News, Session, TurnEnd};
 use crate::proto::{ConnectionReport, Phase, Reading};
 use crate::runtime::{Timer, Transport};
 
-/// Inputs that are looked at under one lock.
-const BATCH: usize = 64;
 /// Items that a step may take in one turn (L13).
 const ITEMS: usize = 256;
 /// Bytes that a step may move in one turn (L13).

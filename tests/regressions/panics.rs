@@ -108,19 +108,16 @@ async fn owners_of_answers_may_panic_in_one_batch() {
 }
 
 /// A body that gives a piece, waits for ever, and panics once it is dropped.
-struct Panicking(Option<Bytes>);
-
-impl Drop for Panicking {
-    fn drop(&mut self) {
-        panic!("in a destructor");
-    }
+struct Panicking {
+    piece: Option<Bytes>,
+    _panics: PanicsInDrop,
 }
 
 impl futures_util::Stream for Panicking {
     type Item = Result<Bytes, TaskError>;
 
     fn poll_next(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        match self.0.take() {
+        match self.piece.take() {
             Some(piece) => Poll::Ready(Some(Ok(piece))),
             None => Poll::Pending,
         }
@@ -144,7 +141,12 @@ async fn the_owner_of_a_piece_may_panic_behind_its_last_byte() {
 /// The second panic ended the process.
 #[tokio::test(start_paused = true)]
 async fn a_body_and_the_owner_of_its_piece_may_both_panic() {
-    let body = async |_, _| Ok(Response::stream(Panicking(Some(owned_by(PanicsInDrop)))));
+    let body = async |_, _| {
+        Ok(Response::stream(Panicking {
+            piece: Some(owned_by(PanicsInDrop)),
+            _panics: PanicsInDrop,
+        }))
+    };
     let server = server().task(TaskCode(ODD), "body", body).build();
     let mut client = WireClient::connect(&server);
     client.ask(ODD, 7, b"").await;

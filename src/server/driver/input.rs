@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use tokio::io::ReadBuf;
 
-use super::{BATCH, Budget, Driver, ITEMS, Side, may_take};
+use super::{Budget, Driver, ITEMS, Side, may_take};
 use crate::proto::Input;
 use crate::runtime::Transport;
 use crate::server::session::Ended;
@@ -85,7 +85,6 @@ impl<S: Transport> Driver<S> {
             newly_read,
             self.buffer.unread(),
             &mut self.desk,
-            BATCH,
             now,
         );
     }

@@ -31,7 +31,7 @@ impl Lists {
         KEPT.try_with(Cell::take).ok().flatten().unwrap_or_default()
     }
 
-    /// Leaves none here. What is not empty, behind a panic, stays.
+    /// Leaves none here, unless they hold what another connection must not find.
     pub(super) fn give_back(&mut self) {
         self.batch.inputs.clear();
         if !self.batch.ended.is_empty() || !self.pending.is_empty() {

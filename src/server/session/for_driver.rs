@@ -19,6 +19,9 @@ use crate::server::task::RunData;
 /// pauses as it does at L7, or they would grow without a bound.
 pub(super) const EVENTS_AHEAD: usize = 4096;
 
+/// Inputs that are looked at under one lock.
+const BATCH: usize = 64;
+
 /// Bytes after which a batch ends: what it brings is still in the processor's
 /// nearest cache when it is answered.
 const BATCH_BYTES: usize = 8192;
@@ -110,15 +113,14 @@ impl Session {
     }
 
     /// Commits the results of what ran in place, counts what has been read, and
-    /// looks at up to `most` inputs of it. Returns what to do with the transport's
-    /// input from now on.
+    /// looks at a batch of it. Returns what to do with the transport's input from
+    /// now on.
     pub(crate) fn take_inputs(
         &self,
         batch: &mut Batch,
         newly_read: usize,
         unread: (&[u8], &mut usize),
         desk: &mut Desk,
-        most: usize,
         now: Instant,
     ) -> Reading {
         let Batch { inputs, ended } = batch;
@@ -129,7 +131,7 @@ impl Session {
             let (buffer, at) = unread;
             desk.spare_places = std::mem::take(&mut state.spare_places);
             let looked_at = *at;
-            while inputs.len() < most && *at - looked_at < BATCH_BYTES {
+            while inputs.len() < BATCH && *at - looked_at < BATCH_BYTES {
                 let held = state.connection.ledger().held_bytes();
                 desk.uncounted_held_bytes = held as isize - state.counted_held as isize;
                 match state.connection.handle_input(buffer, at, desk, now) {
