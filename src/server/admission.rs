@@ -99,7 +99,7 @@ impl Admission<TaskRecord> for Desk {
             run_limit: registration.run_limit,
             message_limit_bytes: limit.unwrap_or(self.server.settings.limits.message_limit_bytes),
             delivery: match registration.function {
-                Function::Whole(_) => Delivery::Whole,
+                Function::Async(_) | Function::Blocking(_) => Delivery::Whole,
                 Function::Streamed(_) => Delivery::Streamed,
             },
             task: TaskRecord::new(Arc::clone(registered)),

@@ -10,10 +10,8 @@ use bytes::Bytes;
 use super::error::TaskError;
 use super::places::Places;
 use super::response::Response;
-use super::run::in_box;
-use super::task::{
-    DynTaskFunction, IsBlocking, RunFunction, TaskContext, TaskFunction, WholeFunction,
-};
+use super::run::AsyncFunction;
+use super::task::{DynTaskFunction, IsBlocking, TaskContext, TaskFunction};
 use crate::proto::OnCancel;
 use crate::sync::atomic::{AtomicU32, Ordering};
 use crate::wire::TaskCode;
@@ -67,9 +65,14 @@ pub struct Registration {
 }
 
 pub(crate) enum Function {
-    Whole(WholeFunction),
+    /// Of the whole message: the everyday form.
+    Async(Box<dyn AsyncFunction>),
+    /// Of the whole message, on a thread.
+    Blocking(Arc<WholeFunction>),
     Streamed(Arc<dyn DynTaskFunction>),
 }
+
+type WholeFunction = dyn Fn(TaskContext, Bytes) -> Result<Response, TaskError> + Send + Sync;
 
 /// How much of a body is produced before its response begins (PROTOCOL T7).
 const BEGIN_AFTER: usize = 64 << 10;
@@ -95,10 +98,7 @@ impl Registration {
         Fut: Future<Output = Result<R, TaskError>> + Send + 'static,
         R: Into<Response> + 'static,
     {
-        let function: WholeFunction = Box::new(move |context, message, spare| {
-            RunFunction::Future(in_box(function(context, message), spare))
-        });
-        Self::new(Function::Whole(function), IsBlocking::No)
+        Self::new(Function::Async(Box::new(function)), IsBlocking::No)
     }
 
     /// A function of the whole message that blocks, and so runs on a thread of
@@ -108,12 +108,8 @@ impl Registration {
         F: Fn(TaskContext, Bytes) -> Result<R, TaskError> + Send + Sync + 'static,
         R: Into<Response> + 'static,
     {
-        let function = Arc::new(function);
-        let function: WholeFunction = Box::new(move |context, message, _| {
-            let function = Arc::clone(&function);
-            RunFunction::Blocking(Box::new(move || function(context, message).map(Into::into)))
-        });
-        Self::new(Function::Whole(function), IsBlocking::Yes)
+        let function = move |context, message| function(context, message).map(Into::into);
+        Self::new(Function::Blocking(Arc::new(function)), IsBlocking::Yes)
     }
 
     /// A task function, which reads the message as it arrives.

@@ -12,7 +12,8 @@ use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
 pub(crate) use self::blocking::BlockingTask;
-pub(crate) use self::boxed::{BoxRunFuture, in_box};
+use self::boxed::begin_in;
+pub(crate) use self::boxed::{AsyncFunction, BoxRunFuture, Call, FirstPoll};
 pub(crate) use self::group::{GROUP, Group, SLOW_POLL, Single};
 use super::error::TaskError;
 use super::response::Response;
@@ -80,8 +81,23 @@ fn ended(session: &Session, key: TaskKey, result: Result<Response, TaskError>) -
     }
 }
 
-/// The first poll, in the driver's own turn. The box of one that has ended is
-/// left, and of one that pends; none of one that panicked.
+/// Calls a task's function, which may be polled at once, in the driver's own turn.
+/// The box of what has ended is left in `spare`, and of what has not; none of what
+/// panicked.
+pub(crate) fn begin_caught(
+    session: &Session,
+    function: &dyn AsyncFunction,
+    call: Call,
+    spare: &mut Option<BoxRunFuture>,
+    first_poll: FirstPoll,
+) -> Poll<Ended> {
+    let key = call.context.key;
+    or_panicked(session, key, spare, |spare| {
+        begin_in(spare, function, call, first_poll).map(|result| ended(session, key, result))
+    })
+}
+
+/// The first poll, in the driver's own turn: the same of a function that there is.
 pub(crate) fn poll_in_place(
     session: &Session,
     key: TaskKey,
@@ -99,35 +115,24 @@ fn poll_caught(
     function: &mut Option<BoxRunFuture>,
     cx: &mut Context<'_>,
 ) -> Poll<Ended> {
-    let polled = unless_task_panics(session, key, || match function {
+    or_panicked(session, key, function, |function| match function {
         Some(function) => function.poll(cx).map(|result| ended(session, key, result)),
         None => Poll::Ready(Ended::Dropped),
-    });
-    polled.unwrap_or_else(|| {
+    })
+}
+
+/// What the task's code came to; of one that panics nothing is left.
+fn or_panicked(
+    session: &Session,
+    key: TaskKey,
+    function: &mut Option<BoxRunFuture>,
+    code: impl FnOnce(&mut Option<BoxRunFuture>) -> Poll<Ended>,
+) -> Poll<Ended> {
+    unless_task_panics(session, key, || code(function)).unwrap_or_else(|| {
         let panicked = function.take();
         let _ = unless_task_panics(session, key, || drop(panicked));
         Poll::Ready(Ended::Panicked)
     })
-}
-
-/// A run function in its task's span, which is left for good once it has ended: its
-/// box may be kept for longer.
-struct InSpan {
-    span: tracing::Span,
-    function: BoxRunFuture,
-}
-
-impl Future for InSpan {
-    type Output = Result<Response, TaskError>;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let Self { span, function } = &mut *self;
-        let polled = span.in_scope(|| function.poll(cx));
-        if polled.is_ready() {
-            *span = tracing::Span::none();
-        }
-        polled
-    }
 }
 
 /// The run function in its task's span, if that is enabled: nobody else pays for it.
@@ -139,7 +144,7 @@ pub(crate) fn in_span(
     function: BoxRunFuture,
 ) -> BoxRunFuture {
     match session.enabled_span(key, id) {
-        Some(span) => BoxRunFuture::new(InSpan { span, function }),
+        Some(span) => function.in_span(span),
         None => function,
     }
 }

@@ -9,13 +9,11 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
-use bytes::Bytes;
-
 use super::error::{TaskError, TaskFunctionError};
 use super::handle::ClientHandle;
 use super::reader::MessageReader;
 use super::response::Response;
-use super::run::{BoxRunFuture, in_box};
+use super::run::BoxRunFuture;
 use super::session::Session;
 use crate::proto::{TaskKey, TaskMetadata};
 use crate::runtime::BoxFuture;
@@ -126,7 +124,7 @@ impl Task {
         R: Into<Response> + 'static,
     {
         let make: MakeRun =
-            Box::new(move |context| RunFunction::Future(in_box(function(context), &mut None)));
+            Box::new(move |context| RunFunction::Future(BoxRunFuture::new(function(context))));
         Self {
             make: Some(make),
             is_blocking: IsBlocking::No,
@@ -337,7 +335,3 @@ impl Request {
         self.context.span()
     }
 }
-
-/// The everyday form of a task: a function of the whole message.
-pub(crate) type WholeFunction =
-    Box<dyn Fn(TaskContext, Bytes, &mut Option<BoxRunFuture>) -> RunFunction + Send + Sync>;

@@ -15,11 +15,11 @@ use crate::server::admission::Registrations;
 use crate::server::reading::{ReadingFunction, ReadingStep};
 use crate::server::registration::{Execution, Function, Registered};
 use crate::server::run::{
-    BlockingTask, GROUP, Group, RunningTask, Single, drop_quietly, in_span, poll_in_place,
-    unless_task_panics,
+    AsyncFunction, BlockingTask, BoxRunFuture, Call, FirstPoll, GROUP, Group, RunningTask, Single,
+    begin_caught, drop_quietly, in_span, poll_in_place,
 };
 use crate::server::session::{Ended, Session};
-use crate::server::task::{RunFunction, TaskContext};
+use crate::server::task::{BlockingFunction, RunFunction, TaskContext};
 use crate::wire::{ErrorCode, RequestHeader, TaskId};
 
 impl<S: Transport> Driver<S> {
@@ -40,14 +40,52 @@ impl<S: Transport> Driver<S> {
         let Some(registered) = registrations.find(&self.session, key, header.code) else {
             return;
         };
-        let Function::Whole(function) = &registered.registration.function else {
-            return;
+        let call = Call {
+            context: self.context(key, header),
+            message: payload,
         };
-        let context = self.context(key, header);
+        match &registered.registration.function {
+            Function::Async(function) => self.start_async(&**function, call, &registered),
+            Function::Blocking(function) => {
+                let function = Arc::clone(function);
+                let Call { context, message } = call;
+                let run = Box::new(move || function(context, message));
+                self.start_blocking((key, header.id), run);
+            }
+            Function::Streamed(_) => {}
+        }
+    }
+
+    fn start_async(
+        &mut self,
+        function: &dyn AsyncFunction,
+        call: Call,
+        registered: &Arc<Registered>,
+    ) {
+        let TaskContext { key, id, .. } = call.context;
+        let session = &self.session;
         let spare = &mut self.lists.spare;
-        match unless_task_panics(&self.session, key, || function(context, payload, spare)) {
-            Some(function) => self.start_run((key, header.id), &registered, function),
-            None => self.lists.batch.ended.push((key, Ended::Panicked)),
+        // In its span it is polled by itself.
+        if session.may_have_spans() || !is_polled_in_place(registered) {
+            let begun = begin_caught(session, function, call, spare, FirstPoll::Later);
+            return match (begun, spare.take()) {
+                (Poll::Pending, Some(function)) => {
+                    self.start_future((key, id), registered, function);
+                }
+                (Poll::Pending, None) => {}
+                (Poll::Ready(ended), _) => self.lists.batch.ended.push((key, ended)),
+            };
+        }
+        let polled = begin_caught(session, function, call, spare, FirstPoll::InPlace);
+        let clock = &*session.client().server.clock;
+        self.stopwatch.polled(registered, clock);
+        match polled {
+            Poll::Ready(ended) => self.lists.batch.ended.push((key, ended)),
+            Poll::Pending => {
+                if let Some(function) = spare.take() {
+                    self.keep_pending(key, registered, function);
+                }
+            }
         }
     }
 
@@ -57,29 +95,32 @@ impl<S: Transport> Driver<S> {
         registered: &Arc<Registered>,
         function: RunFunction,
     ) {
-        let function = match function {
-            RunFunction::Future(future) => in_span(&self.session, key, id, future),
-            RunFunction::Blocking(function) => {
-                if self.session.client().server.places.empty.is_full() {
-                    drop_quietly(function);
-                    let unavailable = Ended::Error(ErrorCode::UNAVAILABLE);
-                    return self.lists.batch.ended.push((key, unavailable));
-                }
-                if let Some(task) = BlockingTask::new(self.session.clone(), (key, id), function) {
-                    let executor = &self.session.client().server.executor;
-                    executor.spawn_blocking(Box::new(move || task.run()));
-                }
-                return;
-            }
-        };
-        let execution = registered.registration.execution;
-        let in_place = match execution {
-            Execution::Spawn => false,
-            Execution::Auto => !registered.is_slow(),
-            Execution::Local => true,
-        };
-        let mut function = Some(function);
-        if in_place {
+        match function {
+            RunFunction::Future(function) => self.start_future((key, id), registered, function),
+            RunFunction::Blocking(function) => self.start_blocking((key, id), function),
+        }
+    }
+
+    fn start_blocking(&mut self, (key, id): (TaskKey, TaskId), function: BlockingFunction) {
+        if self.session.client().server.places.empty.is_full() {
+            drop_quietly(function);
+            let unavailable = Ended::Error(ErrorCode::UNAVAILABLE);
+            return self.lists.batch.ended.push((key, unavailable));
+        }
+        if let Some(task) = BlockingTask::new(self.session.clone(), (key, id), function) {
+            let executor = &self.session.client().server.executor;
+            executor.spawn_blocking(Box::new(move || task.run()));
+        }
+    }
+
+    fn start_future(
+        &mut self,
+        (key, id): (TaskKey, TaskId),
+        registered: &Arc<Registered>,
+        function: BoxRunFuture,
+    ) {
+        let mut function = Some(in_span(&self.session, key, id, function));
+        if is_polled_in_place(registered) {
             let polled = poll_in_place(&self.session, key, &mut function);
             let clock = &*self.session.client().server.clock;
             self.stopwatch.polled(registered, clock);
@@ -88,11 +129,14 @@ impl<S: Transport> Driver<S> {
                 return self.lists.batch.ended.push((key, ended));
             }
         }
-        let Some(function) = function else {
-            return;
-        };
+        if let Some(function) = function {
+            self.keep_pending(key, registered, function);
+        }
+    }
+
+    fn keep_pending(&mut self, key: TaskKey, registered: &Arc<Registered>, function: BoxRunFuture) {
         let task = RunningTask::new(self.session.clone(), key, function);
-        if execution == Execution::Local {
+        if registered.registration.execution == Execution::Local {
             self.local.push(task);
         } else {
             self.lists.pending.push((Arc::clone(registered), task));
@@ -202,5 +246,13 @@ impl<S: Transport> Driver<S> {
         for single in singles {
             executor.spawn(Box::pin(single));
         }
+    }
+}
+
+fn is_polled_in_place(registered: &Registered) -> bool {
+    match registered.registration.execution {
+        Execution::Spawn => false,
+        Execution::Auto => !registered.is_slow(),
+        Execution::Local => true,
     }
 }

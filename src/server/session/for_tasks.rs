@@ -313,11 +313,17 @@ impl Session {
         (*kept.unwrap_or(span)).clone()
     }
 
+    /// Whether spans of tasks can be enabled at all.
+    #[inline]
+    pub(crate) fn may_have_spans(&self) -> bool {
+        use tracing::level_filters::LevelFilter;
+        LevelFilter::current() >= LevelFilter::DEBUG
+    }
+
     /// The same for the task's code to run in, where such spans are enabled.
     #[inline]
     pub(crate) fn enabled_span(&self, key: TaskKey, id: TaskId) -> Option<tracing::Span> {
-        use tracing::level_filters::LevelFilter;
-        if LevelFilter::current() < LevelFilter::DEBUG {
+        if !self.may_have_spans() {
             return None;
         }
         let span = self.task_span(key, id);
