@@ -13,6 +13,7 @@
 //! Whoever removes an entry has answered it; the ledger knows nothing of bytes.
 
 mod cancel;
+mod entries;
 mod list;
 mod task;
 mod turns;
@@ -21,9 +22,9 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use hashbrown::HashTable;
-use slab::Slab;
 
 pub use self::cancel::{AlarmStep, CancelStep, OrphanStep};
+use self::entries::Entries;
 pub use self::task::{
     CancelCause, FunctionKind, OnCancel, Policy, Removed, TaskKey, TaskMetadata, TaskState,
 };
@@ -34,7 +35,7 @@ use crate::wire::{TaskCode, TaskId};
 /// The live tasks of one connection, and the functions that outlive theirs.
 #[derive(Debug)]
 pub struct Ledger<T> {
-    entries: Slab<Entry<T>>,
+    entries: Entries<T>,
     /// Slots of the live tasks by id; stuck and orphaned ones are not in it.
     index: HashTable<u32>,
     alarms: BTreeSet<(Instant, TaskKey)>,
@@ -62,7 +63,7 @@ impl<T> Ledger<T> {
     #[must_use]
     pub const fn new() -> Self {
         Self {
-            entries: Slab::new(),
+            entries: Entries::new(),
             index: HashTable::new(),
             alarms: BTreeSet::new(),
             first: NONE,
@@ -94,39 +95,36 @@ impl<T> Ledger<T> {
     #[must_use]
     pub fn find(&self, id: TaskId) -> Option<TaskKey> {
         let entries = &self.entries;
-        let slot = *self
-            .index
-            .find(hash(id), |slot| entries[*slot as usize].id == id)?;
-        Some(TaskKey {
-            slot,
-            generation: entries[slot as usize].generation(),
-        })
+        let slot = *self.index.find(hash(id), |slot| entries[*slot].id == id)?;
+        let generation = entries[slot].generation();
+        Some(TaskKey { slot, generation })
     }
 
     fn entry(&self, key: TaskKey) -> Option<&Entry<T>> {
         self.entries
-            .get(key.slot as usize)
+            .get(key.slot)
             .filter(|entry| entry.generation() == key.generation)
     }
 
     fn entry_mut(&mut self, key: TaskKey) -> Option<&mut Entry<T>> {
         self.entries
-            .get_mut(key.slot as usize)
+            .get_mut(key.slot)
             .filter(|entry| entry.generation() == key.generation)
     }
 
     /// What the server keeps for the task.
     #[must_use]
     pub fn task(&self, key: TaskKey) -> Option<&T> {
-        self.entry(key).map(|entry| &entry.task)
+        self.entry(key)?.task.as_ref()
     }
 
     /// What the server keeps for the task.
     pub fn task_mut(&mut self, key: TaskKey) -> Option<&mut T> {
-        self.entry_mut(key).map(|entry| &mut entry.task)
+        self.entry_mut(key)?.task.as_mut()
     }
 
     /// A task's header has been read and it has its place. The id must not be live.
+    #[inline(always)]
     pub fn begin(
         &mut self,
         id: TaskId,
@@ -138,31 +136,23 @@ impl<T> Ledger<T> {
         debug_assert!(self.find(id).is_none(), "PROTOCOL T11 is judged before");
         let sequence = self.next_sequence;
         self.next_sequence += 1;
-        if self.entries.capacity() == 0 {
-            // Many connections have one task at a time.
-            self.entries.reserve_exact(1);
-        }
-        let slot = self.entries.insert(Entry {
-            id,
-            code,
-            stage: Stage::Receiving { cancelled: None },
-            function: match policy.kind {
-                FunctionKind::Async => Function::Active,
-                FunctionKind::Blocking => Function::Queued,
-            },
-            kind: policy.kind,
-            on_cancel: policy.on_cancel,
-            began: now,
-            sequence,
-            held_bytes: 0,
-            alarm: None,
-            accepted: false,
-            turn: Turn::none(now),
-            task,
-        }) as u32;
+        let (slot, entry) = self.entries.claim(now);
+        entry.id = id;
+        entry.code = code;
+        entry.stage = Stage::Receiving { cancelled: None };
+        entry.function = Function::of(policy.kind);
+        entry.kind = policy.kind;
+        entry.accepted = false;
+        entry.grace = policy.grace;
+        entry.began = now;
+        entry.sequence = sequence;
+        entry.held_bytes = 0;
+        entry.alarm = None;
+        entry.turn = Turn::none(now);
+        entry.task = Some(task);
         let entries = &self.entries;
         self.index
-            .insert_unique(hash(id), slot, |slot| hash(entries[*slot as usize].id));
+            .insert_unique(hash(id), slot, |slot| hash(entries[*slot].id));
         TaskKey {
             slot,
             generation: sequence as u32,
@@ -202,10 +192,7 @@ impl<T> Ledger<T> {
     pub fn set_kind(&mut self, key: TaskKey, kind: FunctionKind) {
         if let Some(entry) = self.entry_mut(key) {
             entry.kind = kind;
-            entry.function = match kind {
-                FunctionKind::Async => Function::Active,
-                FunctionKind::Blocking => Function::Queued,
-            };
+            entry.function = Function::of(kind);
         }
     }
 
@@ -243,47 +230,38 @@ impl<T> Ledger<T> {
     }
 
     /// Removes the entry; whoever does has answered it.
+    #[inline(always)]
     pub fn remove(&mut self, key: TaskKey) -> Option<Removed<T>> {
-        self.entry(key)?;
-        let entry = self.entries.remove(key.slot as usize);
-        if let Some(at) = entry.alarm {
+        let entry = self.entry_mut(key)?;
+        let task = entry.task.take()?;
+        let (id, code) = (entry.id, entry.code);
+        let (alarm, turn, held_bytes) = (entry.alarm, entry.turn, entry.held_bytes);
+        let is_live = !matches!(entry.stage, Stage::Stuck | Stage::Orphaned);
+        self.entries.release(key.slot);
+        self.held_bytes -= held_bytes;
+        if let Some(at) = alarm {
             self.alarms.remove(&(at, key));
         }
-        if !matches!(entry.stage, Stage::Stuck | Stage::Orphaned) {
-            self.unlink_turn(entry.turn);
-            self.forget_index(entry.id, key.slot);
+        if is_live {
+            self.unlink_turn(turn);
+            self.forget_index(id, key.slot);
         }
-        self.held_bytes -= entry.held_bytes;
-        if self.entries.is_empty() {
-            self.shrink();
+        if self.entries.is_oversized() {
+            self.shrink_to_fit();
         }
-        Some(Removed {
-            id: entry.id,
-            code: entry.code,
-            task: entry.task,
-        })
-    }
-
-    /// After a burst an idle connection must not keep tables for 1,024 tasks.
-    fn shrink(&mut self) {
-        const KEPT: usize = 64;
-        if self.entries.capacity() > 4096 {
-            self.entries = Slab::with_capacity(KEPT);
-            self.index = HashTable::with_capacity(KEPT);
-        }
+        Some(Removed { id, code, task })
     }
 
     /// Gives back what a burst left behind; for when the connection turns idle.
     pub fn shrink_to_fit(&mut self) {
         self.entries.shrink_to_fit();
         let entries = &self.entries;
-        self.index
-            .shrink_to_fit(|slot| hash(entries[*slot as usize].id));
+        self.index.shrink_to_fit(|slot| hash(entries[*slot].id));
     }
 
     fn forget_id(&mut self, key: TaskKey) {
         self.unlink(key.slot);
-        self.forget_index(self.entries[key.slot as usize].id, key.slot);
+        self.forget_index(self.entries[key.slot].id, key.slot);
     }
 
     fn forget_index(&mut self, id: TaskId, slot: u32) {

@@ -8,8 +8,7 @@ use super::registration::{Function, Registered};
 use super::registry::Table;
 use super::session::{Session, TaskRecord};
 use super::shared::ServerShared;
-use super::task::IsBlocking;
-use crate::proto::{Admission, Delivery, Found, FunctionKind, Policy, TaskKey};
+use crate::proto::{Admission, Delivery, Found, TaskKey};
 use crate::wire::TaskCode;
 
 /// One connection's view of what is registered.
@@ -89,13 +88,7 @@ impl Admission<TaskRecord> for Desk {
         let registration = &registered.registration;
         let limit = registration.message_limit_bytes;
         Some(Found {
-            policy: Policy {
-                on_cancel: registration.on_cancel,
-                kind: match registration.is_blocking {
-                    IsBlocking::No => FunctionKind::Async,
-                    IsBlocking::Yes => FunctionKind::Blocking,
-                },
-            },
+            policy: registered.policy,
             run_limit: registration.run_limit,
             message_limit_bytes: limit.unwrap_or(self.server.settings.limits.message_limit_bytes),
             delivery: match registration.function {

@@ -9,8 +9,8 @@ use super::reader::MessageReader;
 use super::registration::{Function, Registered};
 use super::run::{drop_quietly, unless_task_panics};
 use super::session::Session;
-use super::task::{IsBlocking, Request, RunFunction, Task, TaskContext};
-use crate::proto::{EndReason, FunctionKind, ReadOutcome, TaskKey};
+use super::task::{Request, RunFunction, Task, TaskContext};
+use crate::proto::{EndReason, ReadOutcome, TaskKey};
 use crate::runtime::BoxFuture;
 use crate::wire::{RequestHeader, TaskId};
 
@@ -132,10 +132,7 @@ impl ReadingFunction {
             }
             Some(Ok(mut task)) => {
                 let run_data = task.run_data.take();
-                let kind = match task.is_blocking {
-                    IsBlocking::No => FunctionKind::Async,
-                    IsBlocking::Yes => FunctionKind::Blocking,
-                };
+                let kind = task.is_blocking.into();
                 self.returned = Some(task);
                 (ReadOutcome::Run(kind), run_data)
             }

@@ -12,7 +12,7 @@ use super::places::Places;
 use super::response::Response;
 use super::run::AsyncFunction;
 use super::task::{DynTaskFunction, IsBlocking, TaskContext, TaskFunction};
-use crate::proto::OnCancel;
+use crate::proto::{OnCancel, Policy};
 use crate::sync::atomic::{AtomicU32, Ordering};
 use crate::wire::TaskCode;
 
@@ -186,6 +186,7 @@ pub(crate) struct Registered {
     pub(crate) code: TaskCode,
     pub(crate) name: Arc<str>,
     pub(crate) registration: Registration,
+    pub(crate) policy: Policy,
     pub(crate) in_flight: Places,
     /// Slow polls, less the quick ones since: see [`is_slow`](Self::is_slow).
     slow_polls: AtomicU32,
@@ -201,6 +202,7 @@ impl Registered {
         Self {
             code,
             name: name.into(),
+            policy: Policy::new(registration.on_cancel, registration.is_blocking.into()),
             in_flight: Places::new(registration.max_in_flight),
             slow_polls: AtomicU32::new(0),
             registration,

@@ -12,11 +12,10 @@ use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
 pub(crate) use self::blocking::BlockingTask;
-use self::boxed::begin_in;
-pub(crate) use self::boxed::{AsyncFunction, BoxRunFuture, Call, FirstPoll};
+pub(crate) use self::boxed::{AsyncFunction, BoxRunFuture, Call, FirstPoll, Message};
+use self::boxed::{Begun, begin_in};
 pub(crate) use self::group::{GROUP, Group, SLOW_POLL, Single};
 use super::error::TaskError;
-use super::response::Response;
 use super::session::{Ended, RunnerOrder, Session};
 use crate::proto::TaskKey;
 use crate::runtime::Timer;
@@ -67,44 +66,51 @@ pub(crate) fn drop_each<T>(values: impl IntoIterator<Item = T>) {
     while unless_panics(|| values.by_ref().for_each(drop)).is_none() {}
 }
 
-/// What a run function returned, as the ledger takes it. The words and the
-/// destructor of an error are the application's code.
-fn ended(session: &Session, key: TaskKey, result: Result<Response, TaskError>) -> Ended {
-    match result {
-        Ok(response) => Ended::Response(response),
-        Err(TaskError::Fatal(source)) => Ended::Fatal(source.to_string().into()),
-        Err(error) => {
-            session.log_failure(key, &error);
-            // Only a fatal one has no code.
-            error.code().map_or(Ended::Panicked, Ended::Error)
-        }
-    }
+/// The same of results that have been committed, where they lie.
+pub(crate) fn drop_results(results: &mut Vec<(TaskKey, Ended)>) {
+    let mut each = results.iter_mut();
+    let empty = |(_, ended): &mut (TaskKey, Ended)| *ended = Ended::Dropped;
+    while unless_panics(|| each.by_ref().for_each(empty)).is_none() {}
+    results.clear();
 }
 
-/// Calls a task's function, which may be polled at once, in the driver's own turn.
-/// The box of what has ended is left in `spare`, and of what has not; none of what
-/// panicked.
+/// An error that a run function returned, as the ledger takes it. Its words are the
+/// application's code, and so is its destructor.
+fn failed(session: &Session, key: TaskKey, error: &TaskError) -> Ended {
+    if let TaskError::Fatal(source) = error {
+        return Ended::Fatal(source.to_string().into());
+    }
+    session.log_failure(key, error);
+    // Only a fatal one has no code.
+    error.code().map_or(Ended::Panicked, Ended::Error)
+}
+
+/// Calls a task's function, in the driver's own turn. How its run function ended, if
+/// it did at once, is left in `into`; its box is left in `spare` unless it panicked.
 pub(crate) fn begin_caught(
-    session: &Session,
     function: &dyn AsyncFunction,
-    call: Call,
+    call: &mut Call<'_>,
     spare: &mut Option<BoxRunFuture>,
-    first_poll: FirstPoll,
-) -> Poll<Ended> {
-    let key = call.context.key;
-    or_panicked(session, key, spare, |spare| {
-        begin_in(spare, function, call, first_poll).map(|result| ended(session, key, result))
+    into: &mut Ended,
+) -> Poll<()> {
+    let (session, key) = (call.session, call.key);
+    or_panicked(session, key, spare, into, |spare, into| {
+        match begin_in(spare, function, call, into) {
+            Begun::Ended => Poll::Ready(()),
+            Begun::Pending | Begun::Misfit => Poll::Pending,
+        }
     })
 }
 
-/// The first poll, in the driver's own turn: the same of a function that there is.
+/// The first poll of a function that has been called, in the driver's own turn.
 pub(crate) fn poll_in_place(
     session: &Session,
     key: TaskKey,
     function: &mut Option<BoxRunFuture>,
-) -> Poll<Ended> {
+    into: &mut Ended,
+) -> Poll<()> {
     let mut cx = Context::from_waker(Waker::noop());
-    poll_caught(session, key, function, &mut cx)
+    poll_caught(session, key, function, &mut cx, into)
 }
 
 /// Polls a run function. What has ended is dropped by its box: its destructor is
@@ -114,24 +120,34 @@ fn poll_caught(
     key: TaskKey,
     function: &mut Option<BoxRunFuture>,
     cx: &mut Context<'_>,
-) -> Poll<Ended> {
-    or_panicked(session, key, function, |function| match function {
-        Some(function) => function.poll(cx).map(|result| ended(session, key, result)),
-        None => Poll::Ready(Ended::Dropped),
-    })
+    into: &mut Ended,
+) -> Poll<()> {
+    or_panicked(
+        session,
+        key,
+        function,
+        into,
+        |function, into| match function {
+            Some(function) => function.poll(session, key, cx, into),
+            None => Poll::Ready(()),
+        },
+    )
 }
 
-/// What the task's code came to; of one that panics nothing is left.
+/// What the task's code came to; of a function that panics nothing is left.
+#[inline]
 fn or_panicked(
     session: &Session,
     key: TaskKey,
     function: &mut Option<BoxRunFuture>,
-    code: impl FnOnce(&mut Option<BoxRunFuture>) -> Poll<Ended>,
-) -> Poll<Ended> {
-    unless_task_panics(session, key, || code(function)).unwrap_or_else(|| {
+    into: &mut Ended,
+    code: impl FnOnce(&mut Option<BoxRunFuture>, &mut Ended) -> Poll<()>,
+) -> Poll<()> {
+    unless_task_panics(session, key, || code(function, into)).unwrap_or_else(|| {
         let panicked = function.take();
         let _ = unless_task_panics(session, key, || drop(panicked));
-        Poll::Ready(Ended::Panicked)
+        drop_quietly(std::mem::replace(into, Ended::Panicked));
+        Poll::Ready(())
     })
 }
 
@@ -229,11 +245,13 @@ impl RunningTask {
 
     /// Polls the function; it is gone once it has ended.
     fn poll_function(&mut self, cx: &mut Context<'_>) -> Poll<Ended> {
-        let polled = poll_caught(&self.session, self.key, &mut self.function, cx);
+        let mut ended = Ended::Dropped;
+        let function = &mut self.function;
+        let polled = poll_caught(&self.session, self.key, function, cx, &mut ended);
         if polled.is_ready() {
             self.function = None;
         }
-        polled
+        polled.map(|()| ended)
     }
 
     /// Looks for orders, if there can be new ones.

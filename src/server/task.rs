@@ -15,7 +15,7 @@ use super::reader::MessageReader;
 use super::response::Response;
 use super::run::BoxRunFuture;
 use super::session::Session;
-use crate::proto::{TaskKey, TaskMetadata};
+use crate::proto::{FunctionKind, TaskKey, TaskMetadata};
 use crate::runtime::BoxFuture;
 use crate::wire::{TaskCode, TaskId};
 
@@ -113,6 +113,15 @@ pub struct Task {
 pub(crate) enum IsBlocking {
     No,
     Yes,
+}
+
+impl From<IsBlocking> for FunctionKind {
+    fn from(is_blocking: IsBlocking) -> Self {
+        match is_blocking {
+            IsBlocking::No => Self::Async,
+            IsBlocking::Yes => Self::Blocking,
+        }
+    }
 }
 
 impl Task {

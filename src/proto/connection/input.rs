@@ -22,6 +22,7 @@ impl<T> Connection<T> {
     /// `None`: more bytes are wanted, reading is paused, or everything is
     /// discarded from now on. An error of the client's ends the connection:
     /// the phase says so.
+    #[inline(always)]
     pub fn handle_input(
         &mut self,
         buffer: &[u8],
@@ -72,6 +73,7 @@ impl<T> Connection<T> {
         self.bytes_read += bytes as u64;
     }
 
+    #[inline(always)]
     fn handle_part(
         &mut self,
         part: RequestPart,
@@ -105,6 +107,7 @@ impl<T> Connection<T> {
         }
     }
 
+    #[inline(always)]
     fn handle_header(
         &mut self,
         header: RequestHeader,
@@ -198,6 +201,7 @@ impl<T> Connection<T> {
     }
 
     /// The header has its place on the connection; the server's come next.
+    #[inline(always)]
     fn admit(
         &mut self,
         header: RequestHeader,

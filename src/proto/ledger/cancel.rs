@@ -81,7 +81,7 @@ impl<T> Ledger<T> {
         let Some(entry) = self.entry_mut(key) else {
             return CancelStep::Nothing;
         };
-        let (stage, step, after) = match (entry.function, entry.on_cancel) {
+        let (stage, step, after) = match (entry.function, entry.grace.on_cancel()) {
             (Function::Queued, _) | (Function::Ended, OnCancel::Drop) => {
                 return CancelStep::Answer(cause);
             }
@@ -186,6 +186,7 @@ impl<T> Ledger<T> {
 
     /// A whole result is queued at once: begins and ends the response in one
     /// step, unless a cancel came first.
+    #[inline(always)]
     pub fn complete(&mut self, key: TaskKey) -> Option<Removed<T>> {
         match self.entry(key)?.stage {
             Stage::Running | Stage::Cooperating { .. } => self.remove(key),
@@ -201,7 +202,7 @@ impl<T> Ledger<T> {
         let Some(entry) = self.entry_mut(key) else {
             return OrphanStep::Nothing;
         };
-        let step = match (entry.stage, entry.function, entry.on_cancel) {
+        let step = match (entry.stage, entry.function, entry.grace.on_cancel()) {
             (Stage::Stuck | Stage::Orphaned, ..) => return OrphanStep::Nothing,
             (Stage::Receiving { .. } | Stage::Responding, ..)
             | (_, Function::Queued | Function::Ended, _) => return OrphanStep::Remove,

@@ -50,7 +50,7 @@ impl<T> Ledger<T> {
         self.entries
             .iter()
             .map(|(slot, entry)| TaskKey {
-                slot: slot as u32,
+                slot,
                 generation: entry.generation(),
             })
             .collect()
@@ -100,8 +100,8 @@ impl<T> Ledger<T> {
             .entries
             .iter()
             .filter(|(_, entry)| entry.turn.is_linked());
-        let walk = std::iter::successors(self.entries.get(self.first as usize), |entry| {
-            self.entries.get(entry.turn.next as usize)
+        let walk = std::iter::successors(self.entries.get(self.first), |entry| {
+            self.entries.get(entry.turn.next)
         });
         assert_eq!(walk.count(), linked.count(), "list of turns");
     }

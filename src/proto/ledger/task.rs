@@ -45,10 +45,49 @@ pub enum FunctionKind {
 /// What a registration says about its tasks.
 #[derive(Clone, Copy, Debug)]
 pub struct Policy {
-    /// What a cancel does.
-    pub on_cancel: OnCancel,
     /// On what the run function runs.
-    pub kind: FunctionKind,
+    pub(super) kind: FunctionKind,
+    pub(super) grace: Grace,
+}
+
+impl Policy {
+    /// What a cancel does, and on what the run function runs.
+    #[must_use]
+    pub const fn new(on_cancel: OnCancel, kind: FunctionKind) -> Self {
+        let grace = Grace::of(on_cancel);
+        Self { kind, grace }
+    }
+}
+
+/// What a cancel does, in 8 bytes: the nanoseconds of its grace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Grace(u64);
+
+impl Grace {
+    /// No grace: [`OnCancel::Drop`].
+    const DROP: Self = Self(u64::MAX);
+
+    /// One of more than 584 years is cut off there.
+    const fn of(on_cancel: OnCancel) -> Self {
+        let OnCancel::Cooperate { grace } = on_cancel else {
+            return Self::DROP;
+        };
+        let nanos = grace.as_nanos();
+        if nanos < Self::DROP.0 as u128 {
+            Self(nanos as u64)
+        } else {
+            Self(Self::DROP.0 - 1)
+        }
+    }
+
+    pub(super) fn on_cancel(self) -> OnCancel {
+        if self == Self::DROP {
+            return OnCancel::Drop;
+        }
+        OnCancel::Cooperate {
+            grace: Duration::from_nanos(self.0),
+        }
+    }
 }
 
 /// Why a task is cancelled, which decides what it is answered.
@@ -150,6 +189,15 @@ pub(super) enum Function {
     Ended,
 }
 
+impl Function {
+    pub(super) const fn of(kind: FunctionKind) -> Self {
+        match kind {
+            FunctionKind::Async => Self::Active,
+            FunctionKind::Blocking => Self::Queued,
+        }
+    }
+}
+
 /// There is one for each live task: bytes count.
 #[derive(Debug)]
 pub(super) struct Entry<T> {
@@ -158,7 +206,8 @@ pub(super) struct Entry<T> {
     pub(super) stage: Stage,
     pub(super) function: Function,
     pub(super) kind: FunctionKind,
-    pub(super) on_cancel: OnCancel,
+    pub(super) accepted: bool,
+    pub(super) grace: Grace,
     pub(super) began: Instant,
     /// The order in which tasks were assigned; its low half is the key's generation.
     pub(super) sequence: u64,
@@ -166,12 +215,31 @@ pub(super) struct Entry<T> {
     pub(super) held_bytes: usize,
     /// This entry's place in `alarms`.
     pub(super) alarm: Option<Instant>,
-    pub(super) accepted: bool,
     pub(super) turn: Turn,
-    pub(super) task: T,
+    /// `None`: the slot is vacant.
+    pub(super) task: Option<T>,
 }
 
 impl<T> Entry<T> {
+    /// Of no task.
+    pub(super) const fn vacant(now: Instant) -> Self {
+        Self {
+            id: TaskId(0),
+            code: TaskCode(0),
+            stage: Stage::Orphaned,
+            function: Function::Ended,
+            kind: FunctionKind::Async,
+            accepted: false,
+            grace: Grace::DROP,
+            began: now,
+            sequence: 0,
+            held_bytes: 0,
+            alarm: None,
+            turn: Turn::none(now),
+            task: None,
+        }
+    }
+
     pub(super) const fn generation(&self) -> u32 {
         self.sequence as u32
     }

@@ -42,7 +42,7 @@ impl<T> Ledger<T> {
     /// interval counts (E5).
     #[must_use]
     pub fn first_turn(&self) -> Option<(TaskKey, Instant)> {
-        let entry = self.entries.get(self.first as usize)?;
+        let entry = self.entries.get(self.first)?;
         let key = TaskKey {
             slot: self.first,
             generation: entry.generation(),
@@ -55,7 +55,7 @@ impl<T> Ledger<T> {
     pub fn suspend_turn(&mut self, key: TaskKey, now: Instant) {
         if self.entry(key).is_some_and(|entry| entry.turn.is_linked()) {
             self.unlink(key.slot);
-            self.entries[key.slot as usize].turn = Turn::none(now);
+            self.entries[key.slot].turn = Turn::none(now);
         }
     }
 
@@ -80,35 +80,35 @@ impl<T> Ledger<T> {
 
     /// Links an entry by its own `counted_from`: nearly always at the end.
     fn link_in_order(&mut self, slot: u32) {
-        let counted_from = self.entries[slot as usize].turn.counted_from;
+        let counted_from = self.entries[slot].turn.counted_from;
         let (mut previous, mut next) = (self.last, NONE);
-        while let Some(entry) = self.entries.get(previous as usize)
+        while let Some(entry) = self.entries.get(previous)
             && entry.turn.counted_from > counted_from
         {
             (previous, next) = (entry.turn.previous, previous);
         }
-        self.entries[slot as usize].turn = Turn {
+        self.entries[slot].turn = Turn {
             previous,
             next,
             counted_from,
         };
-        match self.entries.get_mut(previous as usize) {
+        match self.entries.get_mut(previous) {
             Some(entry) => entry.turn.next = slot,
             None => self.first = slot,
         }
-        match self.entries.get_mut(next as usize) {
+        match self.entries.get_mut(next) {
             Some(entry) => entry.turn.previous = slot,
             None => self.last = slot,
         }
     }
 
     pub(super) fn link_last(&mut self, slot: u32, counted_from: Instant) {
-        self.entries[slot as usize].turn.counted_from = counted_from;
+        self.entries[slot].turn.counted_from = counted_from;
         self.link_in_order(slot);
     }
 
     pub(super) fn unlink(&mut self, slot: u32) {
-        let turn = &mut self.entries[slot as usize].turn;
+        let turn = &mut self.entries[slot].turn;
         let counted_from = turn.counted_from;
         let linked = std::mem::replace(turn, Turn::none(counted_from));
         self.unlink_turn(linked);
@@ -119,11 +119,11 @@ impl<T> Ledger<T> {
         if !turn.is_linked() {
             return;
         }
-        match self.entries.get_mut(turn.previous as usize) {
+        match self.entries.get_mut(turn.previous) {
             Some(entry) => entry.turn.next = turn.next,
             None => self.first = turn.next,
         }
-        match self.entries.get_mut(turn.next as usize) {
+        match self.entries.get_mut(turn.next) {
             Some(entry) => entry.turn.previous = turn.previous,
             None => self.last = turn.previous,
         }

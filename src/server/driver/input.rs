@@ -10,6 +10,7 @@ use tokio::io::ReadBuf;
 use super::{Budget, Driver, ITEMS, Side, may_take};
 use crate::proto::Input;
 use crate::runtime::Transport;
+use crate::server::run::Message;
 use crate::server::session::Ended;
 
 impl<S: Transport> Driver<S> {
@@ -91,16 +92,17 @@ impl<S: Transport> Driver<S> {
 
     fn act_on_inputs(&mut self, now: Instant) {
         let mut inputs = std::mem::take(&mut self.lists.batch.inputs);
+        let buffer = std::mem::take(&mut self.buffer);
         let registrations = self.desk.registrations();
         // What was cancelled in the batch that brought it need not start (T10).
         let orders = self.session.orders();
         let was_cancelled = std::mem::replace(&mut self.seen_orders, orders) != orders;
         for input in &mut inputs {
-            match std::mem::replace(input, Input::Handled) {
+            match input {
                 Input::Whole { key, .. } | Input::Message { key, .. }
-                    if was_cancelled && !self.session.may_start(key) =>
+                    if was_cancelled && !self.session.may_start(*key) =>
                 {
-                    self.lists.batch.ended.push((key, Ended::Dropped));
+                    self.lists.batch.ended.push((*key, Ended::Dropped));
                 }
                 Input::End { .. } if was_cancelled && self.drop_unwanted_reading() => {}
                 Input::Whole {
@@ -108,19 +110,23 @@ impl<S: Transport> Driver<S> {
                     header,
                     message,
                 } => {
-                    let payload = message.payload(self.buffer.bytes());
-                    self.start_whole(&registrations, (key, header), payload);
+                    let message = Message::Encoded(message, buffer.bytes());
+                    self.start_whole(&registrations, *key, *header, message);
                 }
                 Input::Message {
                     key,
                     header,
                     payload,
-                } => self.start_whole(&registrations, (key, header), payload),
-                Input::Begin { key, header } => self.begin_reading(key, header, now),
-                Input::End { start } => self.end_reading(start),
+                } => {
+                    let message = Message::Collected(payload);
+                    self.start_whole(&registrations, *key, *header, message);
+                }
+                Input::Begin { key, header } => self.begin_reading(*key, *header, now),
+                Input::End { start } => self.end_reading(*start),
                 Input::Payload { .. } | Input::Handled => {}
             }
         }
         self.lists.batch.inputs = inputs;
+        self.buffer = buffer;
     }
 }

@@ -2,55 +2,54 @@
 //! those that pend moved to the executor.
 
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::Context;
 use std::time::Instant;
 
-use bytes::Bytes;
 use futures_util::stream::FuturesUnordered;
 
-use super::Driver;
+use super::{Driver, Lists};
 use crate::proto::TaskKey;
 use crate::runtime::Transport;
 use crate::server::admission::Registrations;
 use crate::server::reading::{ReadingFunction, ReadingStep};
 use crate::server::registration::{Execution, Function, Registered};
 use crate::server::run::{
-    AsyncFunction, BlockingTask, BoxRunFuture, Call, FirstPoll, GROUP, Group, RunningTask, Single,
-    begin_caught, drop_quietly, in_span, poll_in_place,
+    AsyncFunction, BlockingTask, BoxRunFuture, Call, FirstPoll, GROUP, Group, Message, RunningTask,
+    Single, begin_caught, drop_quietly, in_span, poll_in_place,
 };
 use crate::server::session::{Ended, Session};
 use crate::server::task::{BlockingFunction, RunFunction, TaskContext};
 use crate::wire::{ErrorCode, RequestHeader, TaskId};
 
 impl<S: Transport> Driver<S> {
-    fn context(&self, key: TaskKey, header: RequestHeader) -> TaskContext {
+    fn context(&self, key: TaskKey, id: TaskId) -> TaskContext {
         TaskContext {
             session: self.session.clone(),
             key,
-            id: header.id,
+            id,
         }
     }
 
     pub(super) fn start_whole(
         &mut self,
         registrations: &Registrations,
-        (key, header): (TaskKey, RequestHeader),
-        payload: Bytes,
+        key: TaskKey,
+        RequestHeader { code, id }: RequestHeader,
+        mut message: Message<'_>,
     ) {
-        let Some(registered) = registrations.find(&self.session, key, header.code) else {
+        let Some(registered) = registrations.find(&self.session, key, code) else {
             return;
         };
-        let call = Call {
-            context: self.context(key, header),
-            message: payload,
-        };
         match &registered.registration.function {
-            Function::Async(function) => self.start_async(&**function, call, &registered),
+            Function::Async(function) => {
+                self.start_async(&**function, key, id, message, &registered);
+            }
             Function::Blocking(function) => {
                 let function = Arc::clone(function);
-                let Call { context, message } = call;
+                let context = self.context(key, id);
+                let message = message.take();
                 let run = Box::new(move || function(context, message));
-                self.start_blocking((key, header.id), run);
+                self.start_blocking((key, id), run);
             }
             Function::Streamed(_) => {}
         }
@@ -59,33 +58,45 @@ impl<S: Transport> Driver<S> {
     fn start_async(
         &mut self,
         function: &dyn AsyncFunction,
-        call: Call,
+        key: TaskKey,
+        id: TaskId,
+        message: Message<'_>,
         registered: &Arc<Registered>,
     ) {
-        let TaskContext { key, id, .. } = call.context;
         let session = &self.session;
-        let spare = &mut self.lists.spare;
-        // In its span it is polled by itself.
-        if session.may_have_spans() || !is_polled_in_place(registered) {
-            let begun = begin_caught(session, function, call, spare, FirstPoll::Later);
-            return match (begun, spare.take()) {
-                (Poll::Pending, Some(function)) => {
-                    self.start_future((key, id), registered, function);
-                }
-                (Poll::Pending, None) => {}
-                (Poll::Ready(ended), _) => self.lists.batch.ended.push((key, ended)),
-            };
+        // In a span it is polled by itself.
+        let first_poll = if is_polled_in_place(registered) && !session.may_have_spans() {
+            FirstPoll::InPlace
+        } else {
+            FirstPoll::Later
+        };
+        let call = &mut Call {
+            session,
+            key,
+            id,
+            message,
+            first_poll,
+        };
+        let Lists { batch, spare, .. } = &mut self.lists;
+        batch.ended.push((key, Ended::Dropped));
+        let Some((_, into)) = batch.ended.last_mut() else {
+            return;
+        };
+        let begun = begin_caught(function, call, spare, into);
+        if first_poll == FirstPoll::InPlace {
+            let clock = &*session.client().server.clock;
+            self.stopwatch.polled(registered, clock);
         }
-        let polled = begin_caught(session, function, call, spare, FirstPoll::InPlace);
-        let clock = &*session.client().server.clock;
-        self.stopwatch.polled(registered, clock);
-        match polled {
-            Poll::Ready(ended) => self.lists.batch.ended.push((key, ended)),
-            Poll::Pending => {
-                if let Some(function) = spare.take() {
-                    self.keep_pending(key, registered, function);
-                }
-            }
+        if begun.is_ready() {
+            return;
+        }
+        batch.ended.pop();
+        let Some(function) = spare.take() else {
+            return;
+        };
+        match first_poll {
+            FirstPoll::InPlace => self.keep_pending(key, registered, function),
+            FirstPoll::Later => self.start_future((key, id), registered, function),
         }
     }
 
@@ -121,11 +132,11 @@ impl<S: Transport> Driver<S> {
     ) {
         let mut function = Some(in_span(&self.session, key, id, function));
         if is_polled_in_place(registered) {
-            let polled = poll_in_place(&self.session, key, &mut function);
+            let mut ended = Ended::Dropped;
+            let polled = poll_in_place(&self.session, key, &mut function, &mut ended);
             let clock = &*self.session.client().server.clock;
             self.stopwatch.polled(registered, clock);
-            if let Poll::Ready(ended) = polled {
-                self.lists.spare = function;
+            if polled.is_ready() {
                 return self.lists.batch.ended.push((key, ended));
             }
         }
@@ -148,7 +159,7 @@ impl<S: Transport> Driver<S> {
         let Some(registered) = registrations.find(&self.session, key, header.code) else {
             return;
         };
-        let context = self.context(key, header);
+        let context = self.context(key, header.id);
         let begun = ReadingFunction::begin(registered.into_owned(), context, header);
         match begun {
             Some(reading) => drop_quietly(self.reading.replace(Box::new(reading))),

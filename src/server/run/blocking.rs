@@ -1,6 +1,6 @@
 //! A run function on a thread, which nobody can drop once it runs (PROTOCOL T13).
 
-use super::{drop_quietly, ended, unless_task_panics};
+use super::{drop_quietly, failed, unless_task_panics};
 use crate::proto::TaskKey;
 use crate::server::session::{Ended, Session};
 use crate::server::task::BlockingFunction;
@@ -48,7 +48,10 @@ impl BlockingTask {
         let span = self.session.enabled_span(self.key, self.id);
         let ended = unless_task_panics(&self.session, self.key, || {
             let _entered = span.as_ref().map(tracing::Span::enter);
-            ended(&self.session, self.key, function())
+            match function() {
+                Ok(response) => Ended::Response(response),
+                Err(error) => failed(&self.session, self.key, &error),
+            }
         });
         let ended = ended.unwrap_or(Ended::Panicked);
         self.session.finish_one(self.key, ended);

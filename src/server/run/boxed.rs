@@ -1,5 +1,8 @@
 //! Run functions in boxes, which are used again: what has ended leaves its box to
 //! the next call of the same function.
+//!
+//! What goes in and out is written where it is read: each copy of something that
+//! was written just before costs more than all that a quick function does.
 
 use std::any::Any;
 use std::future::Future;
@@ -10,17 +13,37 @@ use std::task::{Context, Poll, Waker, ready};
 use bytes::Bytes;
 use pin_project_lite::pin_project;
 
+use super::failed;
+use crate::proto::TaskKey;
 use crate::server::error::TaskError;
 use crate::server::response::Response;
+use crate::server::session::{Ended, Session};
 use crate::server::task::TaskContext;
+use crate::wire::{TaskId, WholeMessage};
 
-/// What a run function returned.
-pub(crate) type RunResult = Result<Response, TaskError>;
+/// A call of a function of the whole message.
+pub(crate) struct Call<'a> {
+    pub(crate) session: &'a Session,
+    pub(crate) key: TaskKey,
+    pub(crate) id: TaskId,
+    pub(crate) message: Message<'a>,
+    pub(crate) first_poll: FirstPoll,
+}
 
-/// What a function of the whole message is called with.
-pub(crate) struct Call {
-    pub(crate) context: TaskContext,
-    pub(crate) message: Bytes,
+/// Where a message is.
+pub(crate) enum Message<'a> {
+    /// In the blocks in which it came, in this buffer.
+    Encoded(&'a WholeMessage, &'a [u8]),
+    Collected(&'a mut Bytes),
+}
+
+impl Message<'_> {
+    pub(crate) fn take(&mut self) -> Bytes {
+        match self {
+            Self::Encoded(message, buffer) => message.payload(buffer),
+            Self::Collected(message) => std::mem::take(message),
+        }
+    }
 }
 
 /// When the future that a call returns is polled for the first time.
@@ -29,6 +52,17 @@ pub(crate) enum FirstPoll {
     /// At once, by the driver, which is not woken for it.
     InPlace,
     Later,
+}
+
+/// What a call came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Begun {
+    /// Nothing: the box is another function's.
+    Misfit,
+    /// Its future is in the box.
+    Pending,
+    /// It has ended.
+    Ended,
 }
 
 /// A function of the whole message whose run function is a future.
@@ -76,18 +110,15 @@ impl BoxRunFuture {
         }))
     }
 
-    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<RunResult> {
-        self.0.as_mut().poll(cx)
-    }
-
-    /// Calls the function, if this box is for its futures: then the call is taken.
-    fn begin(
+    /// How it ended is left in `into`.
+    pub(crate) fn poll(
         &mut self,
-        function: &dyn AsyncFunction,
-        call: &mut Option<Call>,
-        first_poll: FirstPoll,
-    ) -> Poll<RunResult> {
-        self.0.as_mut().begin(function, call, first_poll)
+        session: &Session,
+        key: TaskKey,
+        cx: &mut Context<'_>,
+        into: &mut Ended,
+    ) -> Poll<()> {
+        self.0.as_mut().poll(session, key, cx, into)
     }
 }
 
@@ -96,29 +127,34 @@ impl BoxRunFuture {
 pub(crate) fn begin_in(
     spare: &mut Option<BoxRunFuture>,
     function: &dyn AsyncFunction,
-    call: Call,
-    first_poll: FirstPoll,
-) -> Poll<RunResult> {
-    let mut call = Some(call);
+    call: &mut Call<'_>,
+    into: &mut Ended,
+) -> Begun {
     if let Some(spare) = spare {
-        let polled = spare.begin(function, &mut call, first_poll);
-        if call.is_none() {
-            return polled;
+        let begun = spare.0.as_mut().begin(function, call, into);
+        if begun != Begun::Misfit {
+            return begun;
         }
     }
     let new = spare.insert(function.new_box());
-    new.begin(function, &mut call, first_poll)
+    new.0.as_mut().begin(function, call, into)
 }
 
 trait RunBox: Send {
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<RunResult>;
+    fn poll(
+        self: Pin<&mut Self>,
+        session: &Session,
+        key: TaskKey,
+        cx: &mut Context<'_>,
+        into: &mut Ended,
+    ) -> Poll<()>;
 
     fn begin(
         self: Pin<&mut Self>,
         function: &dyn Any,
-        call: &mut Option<Call>,
-        first_poll: FirstPoll,
-    ) -> Poll<RunResult>;
+        call: &mut Call<'_>,
+        into: &mut Ended,
+    ) -> Begun;
 }
 
 pin_project! {
@@ -136,34 +172,50 @@ where
     Fut: Future<Output = Result<R, TaskError>> + Send + 'static,
     R: Into<Response> + 'static,
 {
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<RunResult> {
+    #[inline]
+    fn poll(
+        self: Pin<&mut Self>,
+        session: &Session,
+        key: TaskKey,
+        cx: &mut Context<'_>,
+        into: &mut Ended,
+    ) -> Poll<()> {
         let mut future = self.project().future;
         let Some(running) = future.as_mut().as_pin_mut() else {
             debug_assert!(false, "it has ended");
             return Poll::Pending;
         };
-        let result = ready!(running.poll(cx));
+        *into = match ready!(running.poll(cx)) {
+            Ok(response) => Ended::Response(response.into()),
+            Err(error) => failed(session, key, &error),
+        };
         future.set(None);
-        Poll::Ready(result.map(Into::into))
+        Poll::Ready(())
     }
 
     fn begin(
         mut self: Pin<&mut Self>,
         function: &dyn Any,
-        call: &mut Option<Call>,
-        first_poll: FirstPoll,
-    ) -> Poll<RunResult> {
+        call: &mut Call<'_>,
+        into: &mut Ended,
+    ) -> Begun {
         let Some(function) = function.downcast_ref::<F>() else {
-            return Poll::Pending;
+            return Begun::Misfit;
         };
-        let Some(Call { context, message }) = call.take() else {
-            return Poll::Pending;
+        let context = TaskContext {
+            session: call.session.clone(),
+            key: call.key,
+            id: call.id,
         };
-        let future = function(context, message);
+        let future = function(context, call.message.take());
         self.as_mut().project().future.set(Some(future));
-        match first_poll {
-            FirstPoll::InPlace => self.poll(&mut Context::from_waker(Waker::noop())),
-            FirstPoll::Later => Poll::Pending,
+        if call.first_poll == FirstPoll::Later {
+            return Begun::Pending;
+        }
+        let mut cx = Context::from_waker(Waker::noop());
+        match self.poll(call.session, call.key, &mut cx, into) {
+            Poll::Ready(()) => Begun::Ended,
+            Poll::Pending => Begun::Pending,
         }
     }
 }
@@ -174,22 +226,23 @@ struct InSpan {
 }
 
 impl RunBox for InSpan {
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<RunResult> {
+    fn poll(
+        mut self: Pin<&mut Self>,
+        session: &Session,
+        key: TaskKey,
+        cx: &mut Context<'_>,
+        into: &mut Ended,
+    ) -> Poll<()> {
         let Self { span, function } = &mut *self;
-        let polled = span.in_scope(|| function.poll(cx));
+        let polled = span.in_scope(|| function.poll(session, key, cx, into));
         if polled.is_ready() {
             *span = tracing::Span::none();
         }
         polled
     }
 
-    /// It is nobody's but its function's.
-    fn begin(
-        self: Pin<&mut Self>,
-        _: &dyn Any,
-        _: &mut Option<Call>,
-        _: FirstPoll,
-    ) -> Poll<RunResult> {
-        Poll::Pending
+    /// It is for its own function alone.
+    fn begin(self: Pin<&mut Self>, _: &dyn Any, _: &mut Call<'_>, _: &mut Ended) -> Begun {
+        Begun::Misfit
     }
 }

@@ -180,6 +180,7 @@ impl Session {
         }
     }
 
+    #[inline(always)]
     pub(super) fn retire(
         &self,
         state: &mut State,

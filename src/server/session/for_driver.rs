@@ -12,7 +12,7 @@ use super::{Driver, Ended, Noticed, Session, State, notice};
 use crate::proto::{ConnectionReport, Input, Phase, ReadOutcome, Reading, TaskKey, Watching};
 use crate::server::admission::Desk;
 use crate::server::response::Body;
-use crate::server::run::drop_each;
+use crate::server::run::drop_results;
 use crate::server::task::RunData;
 
 /// So many events may wait for an observer that is slow; then its connection
@@ -147,7 +147,7 @@ impl Session {
             state.spare_places += std::mem::take(&mut desk.spare_places);
             state.connection.reading()
         });
-        drop_each(ended.drain(..));
+        drop_results(ended);
         reading
     }
 
@@ -182,7 +182,7 @@ impl Session {
             };
             Committed { news, fetched }
         });
-        drop_each(ended.drain(..));
+        drop_results(ended);
         committed
     }
 
