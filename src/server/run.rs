@@ -16,7 +16,7 @@ pub(crate) use self::boxed::{AsyncFunction, BoxRunFuture, Call, FirstPoll, Messa
 use self::boxed::{Begun, begin_in};
 pub(crate) use self::group::{GROUP, Group, SLOW_POLL, Single};
 use super::error::TaskError;
-use super::session::{Ended, RunnerOrder, Session};
+use super::session::{Ended, Finished, RunnerOrder, Session};
 use crate::proto::TaskKey;
 use crate::runtime::Timer;
 use crate::wire::TaskId;
@@ -67,11 +67,10 @@ pub(crate) fn drop_each<T>(values: impl IntoIterator<Item = T>) {
 }
 
 /// The same of results that have been committed, where they lie.
-pub(crate) fn drop_results(results: &mut Vec<(TaskKey, Ended)>) {
+pub(crate) fn drop_results(results: &mut [Finished]) {
     let mut each = results.iter_mut();
-    let empty = |(_, ended): &mut (TaskKey, Ended)| *ended = Ended::Dropped;
+    let empty = |finished: &mut Finished| finished.ended = Ended::Dropped;
     while unless_panics(|| each.by_ref().for_each(empty)).is_none() {}
-    results.clear();
 }
 
 /// An error that a run function returned, as the ledger takes it. Its words are the
@@ -287,16 +286,17 @@ impl RunningTask {
         timer.poll_until(grace.end, cx).is_ready()
     }
 
-    fn dropped(&mut self) -> Poll<(TaskKey, Ended)> {
+    fn dropped(&mut self) -> Poll<Finished> {
         if let Some(function) = self.function.take() {
             drop_quietly(function);
         }
-        Poll::Ready((self.key, Ended::Dropped))
+        let (key, ended) = (self.key, Ended::Dropped);
+        Poll::Ready(Finished { key, ended })
     }
 }
 
 impl Future for RunningTask {
-    type Output = (TaskKey, Ended);
+    type Output = Finished;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
@@ -305,7 +305,8 @@ impl Future for RunningTask {
             return this.dropped();
         }
         if let Poll::Ready(ended) = this.poll_function(cx) {
-            return Poll::Ready((this.key, ended));
+            let key = this.key;
+            return Poll::Ready(Finished { key, ended });
         }
         if this.grace_is_over(cx) {
             return this.dropped();

@@ -18,6 +18,7 @@ mod for_handles;
 mod for_tasks;
 mod reader;
 mod record;
+mod slots;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
@@ -28,7 +29,8 @@ use self::effects::{AfterUnlock, Telling};
 pub(crate) use self::for_driver::{Batch, Fetched, News, TurnEnd, WhileMoreComes};
 pub(crate) use self::for_tasks::Runners;
 use self::reader::ReaderState;
-pub(crate) use self::record::{Ended, RunnerOrder, TaskRecord};
+pub(crate) use self::record::{Ended, Finished, RunnerOrder, TaskRecord};
+pub(crate) use self::slots::Slots;
 use super::client::ClientContext;
 use super::observe::{Event, Observer};
 use crate::proto::{Connection, ConnectionReport};

@@ -10,9 +10,10 @@ use crate::proto::report::{EndReason, TaskEnding};
 use crate::wire::{ErrorCode, RequestHeader, TaskCode, TaskId, WholeMessage};
 
 /// What the driver has to act upon.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub enum Input {
     /// Something that needs no action was dealt with.
+    #[default]
     Handled,
     /// A message that lies whole in the buffer; its run function starts.
     Whole {

@@ -22,7 +22,6 @@ impl<T> Connection<T> {
     /// `None`: more bytes are wanted, reading is paused, or everything is
     /// discarded from now on. An error of the client's ends the connection:
     /// the phase says so.
-    #[inline(always)]
     pub fn handle_input(
         &mut self,
         buffer: &[u8],
@@ -30,26 +29,56 @@ impl<T> Connection<T> {
         admission: &mut impl Admission<T>,
         now: Instant,
     ) -> Option<Input> {
+        let mut input = Input::Handled;
+        let found = self.look_at_input(buffer, at, admission, now, &mut input);
+        found.then_some(input)
+    }
+
+    /// The same into a place of the caller's, unless nothing was found.
+    #[inline]
+    pub fn look_at_input(
+        &mut self,
+        buffer: &[u8],
+        at: &mut usize,
+        admission: &mut impl Admission<T>,
+        now: Instant,
+        into: &mut Input,
+    ) -> bool {
         // While this runs, `offset + at` is the place in the stream.
         self.offset = self.offset.wrapping_sub(*at as u64);
-        let input = loop {
+        let found = self.next_input(buffer, at, admission, now, into);
+        self.offset = self.offset.wrapping_add(*at as u64);
+        self.check_invariants();
+        found
+    }
+
+    #[inline]
+    fn next_input(
+        &mut self,
+        buffer: &[u8],
+        at: &mut usize,
+        admission: &mut impl Admission<T>,
+        now: Instant,
+        into: &mut Input,
+    ) -> bool {
+        loop {
             if self.phase() != Phase::Open {
                 *at = buffer.len();
-                break None;
+                return false;
             }
             if self.pause_reason().is_some() {
-                break None;
+                return false;
             }
             if let Current::Held(..) = self.current {
                 let Current::Held(header, found) =
                     std::mem::replace(&mut self.current, Current::Between)
                 else {
-                    break None;
+                    return false;
                 };
-                match self.admit(header, *found, buffer, at, admission, now) {
-                    Some(input) => break Some(input),
-                    None => continue,
+                if self.admit(header, *found, buffer, at, admission, now, into) {
+                    return true;
                 }
+                continue;
             }
             let before = *at;
             let part = self.decoder.next(buffer, at);
@@ -57,15 +86,12 @@ impl<T> Connection<T> {
                 self.newly_read += *at - before;
             }
             let Some(part) = part else {
-                break self.deliver_chunk();
+                return leave(self.deliver_chunk(), into);
             };
-            if let Some(input) = self.handle_part(part, buffer, at, admission, now) {
-                break Some(input);
+            if self.handle_part(part, buffer, at, admission, now, into) {
+                return true;
             }
-        };
-        self.offset = self.offset.wrapping_add(*at as u64);
-        self.check_invariants();
-        input
+        }
     }
 
     /// Counts bytes that the transport gave, whatever becomes of them.
@@ -81,29 +107,33 @@ impl<T> Connection<T> {
         at: &mut usize,
         admission: &mut impl Admission<T>,
         now: Instant,
-    ) -> Option<Input> {
+        into: &mut Input,
+    ) -> bool {
         match part {
             RequestPart::Header(header) => {
                 self.newly_read = 0;
                 self.read_afresh = true;
                 self.pace.stop_reading();
-                self.handle_header(header, buffer, at, admission, now)
+                self.handle_header(header, buffer, at, admission, now, into)
             }
             RequestPart::Payload(range) => {
                 self.handle_payload(range, buffer, at, now);
                 if self.phase() == Phase::Open && self.chunk_is_full() {
-                    return self.deliver_chunk();
+                    return leave(self.deliver_chunk(), into);
                 }
-                None
+                false
             }
-            RequestPart::End => match std::mem::replace(&mut self.current, Current::Between) {
-                Current::Discarding(request) => {
-                    self.finish_discarded(request, admission, now);
-                    Some(Input::Handled)
-                }
-                Current::Task(task) => Some(self.finish_message(task, now)),
-                Current::Between | Current::Held(..) => None,
-            },
+            RequestPart::End => {
+                *into = match std::mem::replace(&mut self.current, Current::Between) {
+                    Current::Discarding(request) => {
+                        self.finish_discarded(request, admission, now);
+                        Input::Handled
+                    }
+                    Current::Task(task) => self.finish_message(task, now),
+                    Current::Between | Current::Held(..) => return false,
+                };
+                true
+            }
         }
     }
 
@@ -115,43 +145,42 @@ impl<T> Connection<T> {
         at: &mut usize,
         admission: &mut impl Admission<T>,
         now: Instant,
-    ) -> Option<Input> {
+        into: &mut Input,
+    ) -> bool {
         let RequestHeader { code, id } = header;
         if code == TaskCode::CANCEL {
-            return self.discard(header, After::Cancel);
+            self.discard(header, After::Cancel);
+            return false;
         }
         // PROTOCOL T11: judged before any pause, for every code but Cancel.
         if self.is_live(id, code) {
             let offset = self.offset.wrapping_add(*at as u64).wrapping_sub(5);
             let error = ProtocolError::DuplicateTaskId { id, code, offset };
             self.fail(error.into(), now);
-            return None;
+            return false;
         }
-        match code {
-            TaskCode::KEEP_ALIVE => self.discard(header, After::KeepAlive),
-            TaskCode::NEGOTIATE => self.discard(
-                header,
-                After::Negotiate {
-                    prefix: [0; Negotiate::LENGTH],
-                    length: 0,
-                },
-            ),
-            _ => match (!code.is_reserved())
-                .then(|| admission.find(code))
-                .flatten()
-            {
-                Some(found) => match self.missing_place() {
-                    None => self.admit(header, found, buffer, at, admission, now),
-                    Some(rule) => {
-                        self.actions.push(Action::LimitReached(rule));
-                        self.current = Current::Held(header, Box::new(found));
-                        None
-                    }
-                },
-                // PROTOCOL T4, E6.
-                None => self.discard(header, After::Error(ErrorCode::UNKNOWN_TASK)),
+        let found = (!code.is_reserved()).then(|| admission.find(code));
+        if let Some(found) = found.flatten() {
+            match self.missing_place() {
+                None => return self.admit(header, found, buffer, at, admission, now, into),
+                Some(rule) => {
+                    self.actions.push(Action::LimitReached(rule));
+                    self.current = Current::Held(header, Box::new(found));
+                }
+            }
+            return false;
+        }
+        let after = match code {
+            TaskCode::KEEP_ALIVE => After::KeepAlive,
+            TaskCode::NEGOTIATE => After::Negotiate {
+                prefix: [0; Negotiate::LENGTH],
+                length: 0,
             },
-        }
+            // PROTOCOL T4, E6.
+            _ => After::Error(ErrorCode::UNKNOWN_TASK),
+        };
+        self.discard(header, after);
+        false
     }
 
     fn is_live(&self, id: TaskId, code: TaskCode) -> bool {
@@ -210,12 +239,14 @@ impl<T> Connection<T> {
         at: &mut usize,
         admission: &mut impl Admission<T>,
         now: Instant,
-    ) -> Option<Input> {
+        into: &mut Input,
+    ) -> bool {
         let limit_bytes = found.message_limit_bytes;
         if let Err(rule) = admission.take_places(&mut found.task) {
             self.actions.push(Action::LimitReached(rule));
             let after = After::Error(ErrorCode::UNAVAILABLE);
-            return self.discard_up_to(header, after, limit_bytes);
+            self.discard_up_to(header, after, limit_bytes);
+            return false;
         }
         let RequestHeader { code, id } = header;
         let key = self.ledger.begin(id, code, found.policy, found.task, now);
@@ -232,23 +263,25 @@ impl<T> Connection<T> {
         if found.delivery == Delivery::Streamed {
             self.current = Current::Task(task);
             self.untaken = 0;
-            return Some(Input::Begin { key, header });
+            *into = Input::Begin { key, header };
+            return true;
         }
         let whole = WholeMessage::find(buffer, *at);
         let Some(message) = whole.filter(|message| message.payload_len <= limit_bytes) else {
             self.current = Current::Task(task);
-            return None;
+            return false;
         };
         *at = message.encoded.end;
         self.decoder.skip_message();
         self.accept(key, header, now);
         self.ledger.hold(key, message.payload_len);
         self.start(key, found.run_limit, now);
-        Some(Input::Whole {
+        *into = Input::Whole {
             key,
             header,
             message,
-        })
+        };
+        true
     }
 
     fn accept(&mut self, key: TaskKey, header: RequestHeader, now: Instant) {
@@ -340,4 +373,13 @@ impl<T> Connection<T> {
         message.shrink_to_fit();
         message.into()
     }
+}
+
+/// Leaves an input to the caller, if there is one.
+fn leave(input: Option<Input>, into: &mut Input) -> bool {
+    let Some(input) = input else {
+        return false;
+    };
+    *into = input;
+    true
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use bytes::BytesMut;
 
 use super::current::{After, Current, Discarding};
-use super::{Action, Admission, Connection, Input, Watching};
+use super::{Action, Admission, Connection, Watching};
 use crate::proto::ledger::CancelCause;
 use crate::wire::{ErrorCode, Features, NEGOTIATE_VERSION, Negotiate, Negotiated, RequestHeader};
 
@@ -14,8 +14,8 @@ use crate::wire::{ErrorCode, Features, NEGOTIATE_VERSION, Negotiate, Negotiated,
 const NO_LIMIT: u32 = u32::MAX;
 
 impl<T> Connection<T> {
-    pub(super) fn discard(&mut self, header: RequestHeader, after: After) -> Option<Input> {
-        self.discard_up_to(header, after, self.settings.limits.message_limit_bytes)
+    pub(super) fn discard(&mut self, header: RequestHeader, after: After) {
+        self.discard_up_to(header, after, self.settings.limits.message_limit_bytes);
     }
 
     pub(super) fn discard_up_to(
@@ -23,7 +23,7 @@ impl<T> Connection<T> {
         header: RequestHeader,
         after: After,
         limit_bytes: usize,
-    ) -> Option<Input> {
+    ) {
         // A limit below Negotiate's own length does not make it an error.
         let least = match after {
             After::Negotiate { .. } => Negotiate::LENGTH,
@@ -35,7 +35,6 @@ impl<T> Connection<T> {
             payload_len: 0,
             limit_bytes: limit_bytes.max(least),
         });
-        None
     }
 
     pub(super) fn finish_discarded(

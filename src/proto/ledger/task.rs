@@ -6,7 +6,7 @@ use super::turns::Turn;
 use crate::wire::{ErrorCode, TaskCode, TaskId};
 
 /// An entry's place, which no later entry shares: a late result finds nothing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TaskKey {
     pub(super) slot: u32,
     pub(super) generation: u32,

@@ -11,7 +11,7 @@ use super::{Budget, Driver, ITEMS, Side, may_take};
 use crate::proto::Input;
 use crate::runtime::Transport;
 use crate::server::run::Message;
-use crate::server::session::Ended;
+use crate::server::session::{Ended, Finished};
 
 impl<S: Transport> Driver<S> {
     pub(super) fn input(&mut self, cx: &mut Context<'_>, now: Instant, budget: &mut Budget) {
@@ -97,12 +97,14 @@ impl<S: Transport> Driver<S> {
         // What was cancelled in the batch that brought it need not start (T10).
         let orders = self.session.orders();
         let was_cancelled = std::mem::replace(&mut self.seen_orders, orders) != orders;
-        for input in &mut inputs {
+        for input in inputs.filled() {
             match input {
                 Input::Whole { key, .. } | Input::Message { key, .. }
                     if was_cancelled && !self.session.may_start(*key) =>
                 {
-                    self.lists.batch.ended.push((*key, Ended::Dropped));
+                    let (key, ended) = (*key, Ended::Dropped);
+                    self.lists.batch.ended.push(Finished { key, ended });
+                    *input = Input::Handled;
                 }
                 Input::End { .. } if was_cancelled && self.drop_unwanted_reading() => {}
                 Input::Whole {

@@ -24,8 +24,8 @@ impl<S> Driver<S> {
             let _ = unless_panics(|| executor.spawn(Box::pin(group)));
         }
         if !self.lists.batch.ended.is_empty() {
-            let ended = std::mem::take(&mut self.lists.batch.ended);
-            self.session.finish_batch(ended, Runners::Other);
+            let mut ended = std::mem::take(&mut self.lists.batch.ended);
+            self.session.finish_batch(ended.filled(), Runners::Other);
         }
         report
     }

@@ -33,7 +33,7 @@ impl Lists {
 
     /// Leaves none here, unless they hold what another connection must not find.
     pub(super) fn give_back(&mut self) {
-        self.batch.inputs.clear();
+        self.batch.inputs.forget();
         if !self.batch.ended.is_empty() || !self.pending.is_empty() {
             return;
         }

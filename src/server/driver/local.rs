@@ -7,9 +7,8 @@ use futures_util::Stream;
 use futures_util::stream::FuturesUnordered;
 
 use super::{Driver, ITEMS};
-use crate::proto::TaskKey;
 use crate::server::run::{RunningTask, unless_panics};
-use crate::server::session::{Ended, Session};
+use crate::server::session::{Finished, Session};
 
 /// The functions that are under way. Most connections never have any, and pay nothing.
 #[derive(Default)]
@@ -52,7 +51,7 @@ impl LocalTasks {
         }
     }
 
-    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<(TaskKey, Ended)>> {
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Finished>> {
         match &mut self.tasks {
             Some(tasks) => Pin::new(tasks).poll_next(cx),
             None => Poll::Ready(None),
@@ -65,7 +64,7 @@ impl<S> Driver<S> {
         self.local.pass_orders_on(&self.session);
         for _ in 0..ITEMS {
             match self.local.poll_next(cx) {
-                Poll::Ready(Some(ended)) => self.lists.batch.ended.push(ended),
+                Poll::Ready(Some(finished)) => self.lists.batch.ended.push(finished),
                 Poll::Ready(None) | Poll::Pending => return,
             }
         }

@@ -17,7 +17,7 @@ use crate::server::run::{
     AsyncFunction, BlockingTask, BoxRunFuture, Call, FirstPoll, GROUP, Group, Message, RunningTask,
     Single, begin_caught, drop_quietly, in_span, poll_in_place,
 };
-use crate::server::session::{Ended, Session};
+use crate::server::session::{Ended, Finished, Session};
 use crate::server::task::{BlockingFunction, RunFunction, TaskContext};
 use crate::wire::{ErrorCode, RequestHeader, TaskId};
 
@@ -78,11 +78,9 @@ impl<S: Transport> Driver<S> {
             first_poll,
         };
         let Lists { batch, spare, .. } = &mut self.lists;
-        batch.ended.push((key, Ended::Dropped));
-        let Some((_, into)) = batch.ended.last_mut() else {
-            return;
-        };
-        let begun = begin_caught(function, call, spare, into);
+        let result = batch.ended.next();
+        result.key = key;
+        let begun = begin_caught(function, call, spare, &mut result.ended);
         if first_poll == FirstPoll::InPlace {
             let clock = &*session.client().server.clock;
             self.stopwatch.polled(registered, clock);
@@ -90,7 +88,7 @@ impl<S: Transport> Driver<S> {
         if begun.is_ready() {
             return;
         }
-        batch.ended.pop();
+        batch.ended.take_back();
         let Some(function) = spare.take() else {
             return;
         };
@@ -116,7 +114,10 @@ impl<S: Transport> Driver<S> {
         if self.session.client().server.places.empty.is_full() {
             drop_quietly(function);
             let unavailable = Ended::Error(ErrorCode::UNAVAILABLE);
-            return self.lists.batch.ended.push((key, unavailable));
+            return self.lists.batch.ended.push(Finished {
+                key: key,
+                ended: unavailable,
+            });
         }
         if let Some(task) = BlockingTask::new(self.session.clone(), (key, id), function) {
             let executor = &self.session.client().server.executor;
@@ -137,7 +138,10 @@ impl<S: Transport> Driver<S> {
             let clock = &*self.session.client().server.clock;
             self.stopwatch.polled(registered, clock);
             if polled.is_ready() {
-                return self.lists.batch.ended.push((key, ended));
+                return self.lists.batch.ended.push(Finished {
+                    key: key,
+                    ended: ended,
+                });
             }
         }
         if let Some(function) = function {
@@ -191,7 +195,10 @@ impl<S: Transport> Driver<S> {
         };
         match run.function {
             Some(function) => self.start_run((run.key, run.id), &run.registered, function),
-            None => self.lists.batch.ended.push((run.key, Ended::Panicked)),
+            None => self.lists.batch.ended.push(Finished {
+                key: run.key,
+                ended: Ended::Panicked,
+            }),
         }
     }
 
@@ -202,7 +209,10 @@ impl<S: Transport> Driver<S> {
             return false;
         };
         drop_quietly(self.reading.take());
-        self.lists.batch.ended.push((key, Ended::Dropped));
+        self.lists.batch.ended.push(Finished {
+            key: key,
+            ended: Ended::Dropped,
+        });
         true
     }
 

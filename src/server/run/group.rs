@@ -82,7 +82,7 @@ impl Future for Group {
         };
         end_poll(&this.session, this.registered.as_ref(), began);
         if !batch.is_empty() {
-            this.session.finish_batch(batch, Runners::Other);
+            this.session.finish_batch(&mut batch, Runners::Other);
         }
         polled
     }
@@ -138,7 +138,7 @@ impl Future for Single {
         end_poll(session, this.registered.as_ref(), began);
         polled.map(|ended| {
             this.is_counted = false;
-            session.finish_batch([ended], Runners::Single);
+            session.finish_batch(&mut [ended], Runners::Single);
         })
     }
 }

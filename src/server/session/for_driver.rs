@@ -8,7 +8,9 @@ use bytes::BytesMut;
 
 use super::effects::{AfterUnlock, Unwanted};
 use super::reader::ReaderState;
-use super::{Driver, Ended, Noticed, Session, State, notice};
+use super::record::Finished;
+use super::slots::Slots;
+use super::{Driver, Noticed, Session, State, notice};
 use crate::proto::{ConnectionReport, Input, Phase, ReadOutcome, Reading, TaskKey, Watching};
 use crate::server::admission::Desk;
 use crate::server::response::Body;
@@ -42,9 +44,9 @@ pub(crate) type News = Option<Box<ForDriver>>;
 #[derive(Default)]
 pub(crate) struct Batch {
     /// What has to be acted upon.
-    pub(crate) inputs: Vec<Input>,
+    pub(crate) inputs: Slots<Input>,
     /// Results of what ran in place.
-    pub(crate) ended: Vec<(TaskKey, Ended)>,
+    pub(crate) ended: Slots<Finished>,
 }
 
 /// What a write does while single runners are under way, which may soon have
@@ -124,7 +126,7 @@ impl Session {
         now: Instant,
     ) -> Reading {
         let Batch { inputs, ended } = batch;
-        inputs.clear();
+        inputs.forget();
         let reading = self.with_kept_lists(|state, after| {
             self.finish_each(state, ended, now, after);
             state.connection.handle_read(newly_read);
@@ -134,10 +136,12 @@ impl Session {
             while inputs.len() < BATCH && *at - looked_at < BATCH_BYTES {
                 let held = state.connection.ledger().held_bytes();
                 desk.uncounted_held_bytes = held as isize - state.counted_held as isize;
-                match state.connection.handle_input(buffer, at, desk, now) {
-                    Some(input) => self.sort_input(state, input, inputs, after),
-                    None => break,
+                let input = inputs.next();
+                if !state.connection.look_at_input(buffer, at, desk, now, input) {
+                    inputs.take_back();
+                    break;
                 }
+                self.sort_input(state, input, after);
                 // The next request finds the places that this one freed, a Cancel that is.
                 if state.connection.has_retired() {
                     self.carry_out(state, after);
@@ -147,7 +151,8 @@ impl Session {
             state.spare_places += std::mem::take(&mut desk.spare_places);
             state.connection.reading()
         });
-        drop_results(ended);
+        drop_results(ended.filled());
+        ended.forget();
         reading
     }
 
@@ -182,37 +187,34 @@ impl Session {
             };
             Committed { news, fetched }
         });
-        drop_results(ended);
+        drop_results(ended.filled());
+        ended.forget();
         committed
     }
 
     fn finish_each(
         &self,
         state: &mut State,
-        ended: &mut [(TaskKey, Ended)],
+        ended: &mut Slots<Finished>,
         now: Instant,
         after: &mut AfterUnlock,
     ) {
-        for (key, ended) in ended {
+        for Finished { key, ended } in ended.filled() {
             self.finish(state, *key, ended, || now, after);
         }
     }
 
-    fn sort_input(
-        &self,
-        state: &mut State,
-        input: Input,
-        inputs: &mut Vec<Input>,
-        after: &mut AfterUnlock,
-    ) {
-        match &input {
+    fn sort_input(&self, state: &mut State, input: &mut Input, after: &mut AfterUnlock) {
+        match input {
             Input::Begin { key, .. } => state.reader = Some(Box::new(ReaderState::new(*key))),
             Input::Payload { payload } => {
                 let ended = state.connection.message_has_ended();
                 if let Some(reader) = &mut state.reader {
-                    after.wakers.extend(reader.push(payload.clone(), ended));
+                    after
+                        .wakers
+                        .extend(reader.push(std::mem::take(payload), ended));
                 }
-                return inputs.push(Input::Handled);
+                *input = Input::Handled;
             }
             Input::End { .. } => {
                 if let Some(reader) = &mut state.reader {
@@ -221,7 +223,6 @@ impl Session {
             }
             Input::Whole { .. } | Input::Message { .. } | Input::Handled => {}
         }
-        inputs.push(input);
     }
 
     /// The task function has returned: whether its run function starts now.

@@ -5,12 +5,12 @@ use std::task::{Poll, Waker};
 use std::time::Instant;
 
 use super::effects::{AfterUnlock, Unwanted};
-use super::{Ended, RunnerOrder, Session, State, notice};
+use super::{Ended, Finished, RunnerOrder, Session, State, notice};
 use crate::canary::{Canary, planted};
 use crate::proto::{EndReason, Outcome, TaskFinished, TaskKey};
 use crate::server::error::TaskError;
 use crate::server::response::{Payload, Response, WholeBody};
-use crate::server::run::{RunningTask, drop_each};
+use crate::server::run::{RunningTask, drop_results};
 use crate::server::task::BlockingFunction;
 use crate::sync::atomic::Ordering;
 use crate::wire::{TaskCode, TaskId};
@@ -26,16 +26,12 @@ pub(crate) enum Runners {
 
 impl Session {
     /// Results of run functions that ran elsewhere.
-    pub(crate) fn finish_batch<B>(&self, mut batch: B, runners: Runners)
-    where
-        B: AsMut<[(TaskKey, Ended)]> + IntoIterator<Item = (TaskKey, Ended)>,
-    {
+    pub(crate) fn finish_batch(&self, batch: &mut [Finished], runners: Runners) {
         self.with_kept_lists(|state, after| {
-            let batch = batch.as_mut();
             if runners == Runners::Single {
                 state.single_runners -= batch.len();
             }
-            for (key, ended) in batch {
+            for Finished { key, ended } in &mut *batch {
                 let now = || self.client().server.clock.now();
                 self.finish(state, *key, ended, now, after);
             }
@@ -43,12 +39,12 @@ impl Session {
                 notice(&mut state.driver, after);
             }
         });
-        drop_each(batch);
+        drop_results(batch);
     }
 
     /// The result of one.
     pub(crate) fn finish_one(&self, key: TaskKey, ended: Ended) {
-        self.finish_batch([(key, ended)], Runners::Other);
+        self.finish_batch(&mut [Finished { key, ended }], Runners::Other);
     }
 
     /// Commits a result. What is left in `ended` is to be dropped once the lock

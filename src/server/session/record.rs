@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use slab::Slab;
 
+use crate::proto::TaskKey;
 use crate::server::registration::Registered;
 use crate::server::response::Response;
 use crate::server::task::{BlockingFunction, RunData};
@@ -62,6 +63,7 @@ pub(crate) enum RunnerOrder {
 }
 
 /// How a run function ended.
+#[derive(Default)]
 pub(crate) enum Ended {
     Response(Response),
     /// An error with a code.
@@ -69,5 +71,13 @@ pub(crate) enum Ended {
     /// An error without one, in its own words.
     Fatal(Box<str>),
     Panicked,
+    #[default]
     Dropped,
+}
+
+/// The result of a run function.
+#[derive(Default)]
+pub(crate) struct Finished {
+    pub(crate) key: TaskKey,
+    pub(crate) ended: Ended,
 }
