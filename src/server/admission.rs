@@ -65,6 +65,7 @@ pub(crate) struct Registrations {
 impl Registrations {
     /// The registration that the task's header found; not counted again where the
     /// table holds it already.
+    #[inline]
     pub(crate) fn find(
         &self,
         session: &Session,

@@ -30,7 +30,6 @@ pub(crate) use self::for_driver::{Batch, Fetched, News, TurnEnd, WhileMoreComes}
 pub(crate) use self::for_tasks::Runners;
 use self::reader::ReaderState;
 pub(crate) use self::record::{Ended, Finished, RunnerOrder, TaskRecord};
-pub(crate) use self::slots::Slots;
 use super::client::ClientContext;
 use super::observe::{Event, Observer};
 use crate::proto::{Connection, ConnectionReport};

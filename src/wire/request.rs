@@ -111,6 +111,7 @@ impl RequestDecoder {
 
     /// Decodes the next part of `buffer[*at..]` and moves `at` behind it.
     /// `None`: more bytes are wanted.
+    #[inline]
     pub fn next(&mut self, buffer: &[u8], at: &mut usize) -> Option<RequestPart> {
         if self.header_len < HEADER {
             return self.next_header(buffer, at).map(RequestPart::Header);
@@ -138,6 +139,7 @@ impl RequestDecoder {
         payload
     }
 
+    #[inline]
     fn next_header(&mut self, buffer: &[u8], at: &mut usize) -> Option<RequestHeader> {
         // Nearly every header lies whole in the buffer.
         if self.header_len == 0

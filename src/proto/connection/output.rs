@@ -30,12 +30,9 @@ impl<T> Connection<T> {
         now: impl FnOnce() -> Instant,
     ) -> TaskFinished<T> {
         if let Outcome::Whole(payload) = outcome
-            && payload.len() <= WHOLE_AT_ONCE
-            && self.may_begin()
-            && let Some(removed) = self.ledger.complete(key)
+            && let Some(retired) = self.complete(key, payload)
         {
-            self.outbox.push_ok(removed.id, removed.code, payload);
-            return TaskFinished::Removed(Retired::new(removed, Some(TaskEnding::Ok)));
+            return TaskFinished::Removed(retired);
         }
         let Some((id, code)) = self.ledger.identity(key) else {
             return TaskFinished::Unknown;
@@ -62,6 +59,18 @@ impl<T> Connection<T> {
         let finished = self.removed(key, Some(self.own_ending(own_error)));
         self.push_own_error(id, code, own_error, now());
         finished
+    }
+
+    /// A whole result that can be queued at once, as nearly all can. `None`:
+    /// nothing has changed, and it is one for [`finished`](Self::finished).
+    #[inline(always)]
+    pub fn complete(&mut self, key: TaskKey, payload: &[u8]) -> Option<Retired<T>> {
+        if payload.len() > WHOLE_AT_ONCE || !self.may_begin() {
+            return None;
+        }
+        let removed = self.ledger.complete(key)?;
+        self.outbox.push_ok(removed.id, removed.code, payload);
+        Some(Retired::new(removed, Some(TaskEnding::Ok)))
     }
 
     fn removed(&mut self, key: TaskKey, ending: Option<TaskEnding>) -> TaskFinished<T> {

@@ -8,6 +8,7 @@ use std::task::Waker;
 use super::for_driver::EVENTS_AHEAD;
 use super::reader::ReaderState;
 use super::record::{RunnerOrder, TaskRecord};
+use super::slots::Slots;
 use super::{Driver, Session, State};
 use crate::canary::{Canary, planted};
 use crate::proto::{Action, Retired, TaskKey, Watching};
@@ -20,7 +21,7 @@ use crate::server::task::RunData;
 #[derive(Default)]
 pub(crate) struct AfterUnlock {
     pub(super) wakers: Vec<Waker>,
-    retired: Vec<TaskRecord>,
+    retired: Slots<Option<TaskRecord>>,
     pub(super) unwanted: Vec<Unwanted>,
     /// Limits that were reached, and whether that is worth a warning.
     limits: Vec<(&'static str, tracing::Level)>,
@@ -99,7 +100,9 @@ impl AfterUnlock {
         for waker in self.wakers.drain(..) {
             unless_panics(|| waker.wake());
         }
-        drop_each(self.retired.drain(..));
+        let mut retired = self.retired.filled().iter_mut();
+        while unless_panics(|| retired.by_ref().for_each(|record| *record = None)).is_none() {}
+        self.retired.forget();
         drop_each(self.unwanted.drain(..));
         for (rule, level) in self.limits.drain(..) {
             session.log_limit(rule, level);
@@ -209,7 +212,7 @@ impl Session {
         if let Some(attachments) = &mut record.attachments {
             after.wakers.extend(attachments.listeners.drain());
         }
-        after.retired.push(retired.task);
+        *after.retired.next() = Some(retired.task);
     }
 
     /// Brings the server's counts up to date, once for all that has happened.

@@ -49,7 +49,26 @@ impl Session {
 
     /// Commits a result. What is left in `ended` is to be dropped once the lock
     /// has been released.
+    #[inline]
     pub(super) fn finish(
+        &self,
+        state: &mut State,
+        key: TaskKey,
+        ended: &mut Ended,
+        now: impl FnOnce() -> Instant,
+        after: &mut AfterUnlock,
+    ) {
+        if let Ended::Response(Response(Payload::Whole(bytes))) = &*ended
+            && let Some(retired) = state.connection.complete(key, bytes)
+        {
+            return self.retire(state, retired, after);
+        }
+        self.finish_otherwise(state, key, ended, now, after);
+    }
+
+    /// Commits what is not a whole result that can be queued at once.
+    #[inline(never)]
+    fn finish_otherwise(
         &self,
         state: &mut State,
         key: TaskKey,
