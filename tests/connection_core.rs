@@ -52,7 +52,7 @@ impl Admission<()> for Streaming {
         })
     }
 
-    fn take_places(&mut self, task: &mut ()) -> Result<(), &'static str> {
+    fn take_places(&mut self, task: &()) -> Result<(), &'static str> {
         Anything.take_places(task)
     }
 

@@ -100,7 +100,7 @@ impl Admission<TaskRecord> for Desk {
         })
     }
 
-    fn take_places(&mut self, task: &mut TaskRecord) -> Result<(), &'static str> {
+    fn take_places(&mut self, task: &TaskRecord) -> Result<(), &'static str> {
         let places = &self.server.places;
         if places.held_bytes.is_full_with(self.uncounted_held_bytes) {
             return Err("L16");
@@ -114,7 +114,6 @@ impl Admission<TaskRecord> for Desk {
             task.registered.leave();
             return Err("L6");
         }
-        task.has_places = true;
         Ok(())
     }
 

@@ -88,7 +88,7 @@ fn failed(session: &Session, key: TaskKey, error: &TaskError) -> Ended {
 /// it did at once, is left in `into`; its box is left in `spare` unless it panicked.
 pub(crate) fn begin_caught(
     function: &dyn AsyncFunction,
-    call: &mut Call<'_>,
+    call: &mut Call<'_, '_>,
     spare: &mut Option<BoxRunFuture>,
     into: &mut Ended,
 ) -> Poll<()> {

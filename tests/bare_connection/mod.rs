@@ -38,7 +38,7 @@ impl Admission<()> for Anything {
         })
     }
 
-    fn take_places(&mut self, (): &mut ()) -> Result<(), &'static str> {
+    fn take_places(&mut self, (): &()) -> Result<(), &'static str> {
         Ok(())
     }
 

@@ -36,7 +36,7 @@ impl proto::Admission<()> for Desk {
         })
     }
 
-    fn take_places(&mut self, (): &mut ()) -> Result<(), &'static str> {
+    fn take_places(&mut self, (): &()) -> Result<(), &'static str> {
         self.free_places = self.free_places.checked_sub(1).ok_or("L6")?;
         Ok(())
     }

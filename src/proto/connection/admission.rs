@@ -14,7 +14,7 @@ pub trait Admission<T> {
     /// # Errors
     /// The rule by which there is none: L6, L16, or N9 for the registration's
     /// own limit. Nothing has been taken then.
-    fn take_places(&mut self, task: &mut T) -> Result<(), &'static str>;
+    fn take_places(&mut self, task: &T) -> Result<(), &'static str>;
     /// The longest message that any registration takes, in bytes (E3).
     fn largest_message(&self) -> usize;
 }

@@ -159,15 +159,17 @@ impl<T> Connection<T> {
             self.fail(error.into(), now);
             return false;
         }
-        let found = (!code.is_reserved()).then(|| admission.find(code));
-        if let Some(found) = found.flatten() {
-            match self.missing_place() {
-                None => return self.admit(header, found, buffer, at, admission, now, into),
-                Some(rule) => {
-                    self.actions.push(Action::LimitReached(rule));
-                    self.current = Current::Held(header, Box::new(found));
-                }
-            }
+        let found = if code.is_reserved() {
+            None
+        } else {
+            admission.find(code)
+        };
+        if let Some(found) = found {
+            let Some(rule) = self.missing_place() else {
+                return self.admit(header, found, buffer, at, admission, now, into);
+            };
+            self.actions.push(Action::LimitReached(rule));
+            self.current = Current::Held(header, Box::new(found));
             return false;
         }
         let after = match code {
@@ -234,33 +236,38 @@ impl<T> Connection<T> {
     fn admit(
         &mut self,
         header: RequestHeader,
-        mut found: Found<T>,
+        Found {
+            task,
+            policy,
+            run_limit,
+            message_limit_bytes: limit_bytes,
+            delivery,
+        }: Found<T>,
         buffer: &[u8],
         at: &mut usize,
         admission: &mut impl Admission<T>,
         now: Instant,
         into: &mut Input,
     ) -> bool {
-        let limit_bytes = found.message_limit_bytes;
-        if let Err(rule) = admission.take_places(&mut found.task) {
+        if let Err(rule) = admission.take_places(&task) {
             self.actions.push(Action::LimitReached(rule));
             let after = After::Error(ErrorCode::UNAVAILABLE);
             self.discard_up_to(header, after, limit_bytes);
             return false;
         }
         let RequestHeader { code, id } = header;
-        let key = self.ledger.begin(id, code, found.policy, found.task, now);
+        let key = self.ledger.begin(id, code, policy, task, now);
         let task = Receiving {
             header,
             key,
-            delivery: found.delivery,
-            run_limit: found.run_limit,
+            delivery,
+            run_limit,
             payload_len: 0,
             limit_bytes,
             ended: false,
             returned: Returned::NotYet,
         };
-        if found.delivery == Delivery::Streamed {
+        if delivery == Delivery::Streamed {
             self.current = Current::Task(task);
             self.untaken = 0;
             *into = Input::Begin { key, header };
@@ -275,7 +282,7 @@ impl<T> Connection<T> {
         self.decoder.skip_message();
         self.accept(key, header, now);
         self.ledger.hold(key, message.payload_len);
-        self.start(key, found.run_limit, now);
+        self.start(key, run_limit, now);
         *into = Input::Whole {
             key,
             header,

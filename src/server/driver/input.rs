@@ -112,7 +112,7 @@ impl<S: Transport> Driver<S> {
                     header,
                     message,
                 } => {
-                    let message = Message::Encoded(message, buffer.bytes());
+                    let message = &mut Message::Encoded(message, buffer.bytes());
                     self.start_whole(&registrations, *key, *header, message);
                 }
                 Input::Message {
@@ -120,7 +120,7 @@ impl<S: Transport> Driver<S> {
                     header,
                     payload,
                 } => {
-                    let message = Message::Collected(payload);
+                    let message = &mut Message::Collected(payload);
                     self.start_whole(&registrations, *key, *header, message);
                 }
                 Input::Begin { key, header } => self.begin_reading(*key, *header, now),

@@ -35,7 +35,7 @@ impl<S: Transport> Driver<S> {
         registrations: &Registrations,
         key: TaskKey,
         RequestHeader { code, id }: RequestHeader,
-        mut message: Message<'_>,
+        message: &mut Message<'_>,
     ) {
         let Some(registered) = registrations.find(&self.session, key, code) else {
             return;
@@ -60,7 +60,7 @@ impl<S: Transport> Driver<S> {
         function: &dyn AsyncFunction,
         key: TaskKey,
         id: TaskId,
-        message: Message<'_>,
+        message: &mut Message<'_>,
         registered: &Arc<Registered>,
     ) {
         let session = &self.session;

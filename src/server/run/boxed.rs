@@ -22,11 +22,11 @@ use crate::server::task::TaskContext;
 use crate::wire::{TaskId, WholeMessage};
 
 /// A call of a function of the whole message.
-pub(crate) struct Call<'a> {
+pub(crate) struct Call<'a, 'm> {
     pub(crate) session: &'a Session,
     pub(crate) key: TaskKey,
     pub(crate) id: TaskId,
-    pub(crate) message: Message<'a>,
+    pub(crate) message: &'a mut Message<'m>,
     pub(crate) first_poll: FirstPoll,
 }
 
@@ -127,7 +127,7 @@ impl BoxRunFuture {
 pub(crate) fn begin_in(
     spare: &mut Option<BoxRunFuture>,
     function: &dyn AsyncFunction,
-    call: &mut Call<'_>,
+    call: &mut Call<'_, '_>,
     into: &mut Ended,
 ) -> Begun {
     if let Some(spare) = spare {
@@ -152,7 +152,7 @@ trait RunBox: Send {
     fn begin(
         self: Pin<&mut Self>,
         function: &dyn Any,
-        call: &mut Call<'_>,
+        call: &mut Call<'_, '_>,
         into: &mut Ended,
     ) -> Begun;
 }
@@ -196,7 +196,7 @@ where
     fn begin(
         mut self: Pin<&mut Self>,
         function: &dyn Any,
-        call: &mut Call<'_>,
+        call: &mut Call<'_, '_>,
         into: &mut Ended,
     ) -> Begun {
         let Some(function) = function.downcast_ref::<F>() else {
@@ -242,7 +242,7 @@ impl RunBox for InSpan {
     }
 
     /// It is for its own function alone.
-    fn begin(self: Pin<&mut Self>, _: &dyn Any, _: &mut Call<'_>, _: &mut Ended) -> Begun {
+    fn begin(self: Pin<&mut Self>, _: &dyn Any, _: &mut Call<'_, '_>, _: &mut Ended) -> Begun {
         Begun::Misfit
     }
 }

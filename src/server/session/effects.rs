@@ -193,14 +193,12 @@ impl Session {
         let record = &mut retired.task;
         let attachments = record.attachments.as_mut();
         let waits = attachments.is_some_and(|some| some.waiting.is_some());
-        if record.has_places {
-            state.spare_places += 1;
-            // A function that no thread has come to yet leaves an empty place in
-            // the executor's queue.
-            if waits {
-                self.client().server.places.empty.force(1);
-            }
-            record.registered.leave();
+        state.spare_places += 1;
+        record.registered.leave();
+        // A function that no thread has come to yet leaves an empty place in
+        // the executor's queue.
+        if waits {
+            self.client().server.places.empty.force(1);
         }
         if let Some(ending) = retired.ending
             && state.connection.watching() == Watching::Requests

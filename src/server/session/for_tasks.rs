@@ -92,11 +92,11 @@ impl Session {
             },
         };
         match state.connection.finished(key, outcome, now) {
-            TaskFinished::Removed(mut retired) => {
-                if planted(Canary::PlaceLeakedOnPanic) && matches!(ended, Ended::Panicked) {
-                    retired.task.has_places = false;
-                }
+            TaskFinished::Removed(retired) => {
                 self.retire(state, retired, after);
+                if planted(Canary::PlaceLeakedOnPanic) && matches!(ended, Ended::Panicked) {
+                    state.spare_places -= 1;
+                }
             }
             TaskFinished::Pull => {
                 // Run data is for the time of the run function alone (T3).

@@ -11,11 +11,10 @@ use crate::server::registration::Registered;
 use crate::server::response::Response;
 use crate::server::task::{BlockingFunction, RunData};
 
-/// What the server keeps for a task.
+/// What the server keeps for a task, which holds places of the server's limits for
+/// as long as the ledger has it.
 pub(crate) struct TaskRecord {
     pub(crate) registered: Arc<Registered>,
-    /// Whether it holds the server's places.
-    pub(crate) has_places: bool,
     /// Few tasks need any of these.
     pub(super) attachments: Option<Box<Attachments>>,
 }
@@ -40,7 +39,6 @@ impl TaskRecord {
     pub(crate) fn new(registered: Arc<Registered>) -> Self {
         Self {
             registered,
-            has_places: false,
             attachments: None,
         }
     }
