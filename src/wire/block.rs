@@ -165,6 +165,21 @@ impl BlockDecoder {
         Some(start..*at)
     }
 
+    /// How many more bytes of the message's payload are in `buffer[at..]`.
+    pub(crate) fn payload_ahead(&self, buffer: &[u8], mut at: usize) -> usize {
+        let (mut block, mut ahead) = (usize::from(self.remaining), 0);
+        loop {
+            let here = block.min(buffer.len() - at);
+            ahead += here;
+            at += here;
+            block = match buffer.get(at) {
+                None | Some(0) => return ahead,
+                Some(length) => usize::from(*length),
+            };
+            at += 1;
+        }
+    }
+
     /// Bytes of the current block that its length byte announced and that have not come yet.
     #[must_use]
     pub const fn announced(&self) -> usize {

@@ -139,6 +139,11 @@ impl RequestDecoder {
         payload
     }
 
+    /// How many more bytes of the message's payload are in `buffer[at..]`.
+    pub(crate) fn payload_ahead(&self, buffer: &[u8], at: usize) -> usize {
+        self.blocks.payload_ahead(buffer, at)
+    }
+
     #[inline]
     fn next_header(&mut self, buffer: &[u8], at: &mut usize) -> Option<RequestHeader> {
         // Nearly every header lies whole in the buffer.

@@ -8,10 +8,7 @@ use asyncserver::proto::{
 };
 use asyncserver::wire::{ByteOrder, TaskCode};
 
-pub(crate) const POLICY: Policy = Policy {
-    on_cancel: OnCancel::Drop,
-    kind: FunctionKind::Async,
-};
+pub(crate) const POLICY: Policy = Policy::new(OnCancel::Drop, FunctionKind::Async);
 
 pub(crate) fn connection(now: Instant) -> Connection<()> {
     let settings = Settings {

@@ -74,15 +74,13 @@ struct Pair {
 }
 
 fn policy(policy: Policy) -> proto::Policy {
-    proto::Policy {
-        on_cancel: match policy.grace {
-            Some(grace) => proto::OnCancel::Cooperate {
-                grace: duration(grace),
-            },
-            None => proto::OnCancel::Drop,
+    let on_cancel = match policy.grace {
+        Some(grace) => proto::OnCancel::Cooperate {
+            grace: duration(grace),
         },
-        kind: kind(policy.kind),
-    }
+        None => proto::OnCancel::Drop,
+    };
+    proto::Policy::new(on_cancel, kind(policy.kind))
 }
 
 const fn kind(kind: Kind) -> proto::FunctionKind {

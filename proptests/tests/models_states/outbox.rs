@@ -282,10 +282,7 @@ fn reach_taken(model: &Outbox, taken: &[Taken], bytes: usize, run: &mut Run) {
 }
 
 fn key(ledger: &mut proto::Ledger<()>, id: u32) -> proto::TaskKey {
-    let policy = proto::Policy {
-        on_cancel: proto::OnCancel::Drop,
-        kind: proto::FunctionKind::Async,
-    };
+    let policy = proto::Policy::new(proto::OnCancel::Drop, proto::FunctionKind::Async);
     ledger.begin(TaskId(id), TaskCode(9), policy, (), Clock::default().at(0))
 }
 

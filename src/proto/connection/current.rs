@@ -69,6 +69,14 @@ pub(super) struct Receiving {
 }
 
 impl Receiving {
+    /// How many more bytes are collected at most, while so many wait to be delivered.
+    pub(super) fn room(&self, waiting: usize) -> usize {
+        match self.delivery {
+            Delivery::Whole => self.limit_bytes.saturating_sub(waiting),
+            Delivery::Streamed => READER_BUFFER.saturating_sub(waiting),
+        }
+    }
+
     /// Whether as many bytes as this are enough for its task function to take first.
     pub(super) fn is_full(&self, waiting: usize) -> bool {
         self.delivery == Delivery::Streamed && waiting >= READER_BUFFER

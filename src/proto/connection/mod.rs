@@ -6,6 +6,7 @@ mod current;
 mod ending;
 mod event;
 mod input;
+mod message;
 mod output;
 mod reading;
 mod reserved;

@@ -1,0 +1,110 @@
+//! The message that is being read: its payload, its limit, its end (PROTOCOL T2,
+//! T3, L4).
+
+use std::ops::Range;
+use std::time::Instant;
+
+use bytes::Bytes;
+
+use super::current::{After, Current, Receiving, Returned};
+use super::{Action, Connection, Delivery, Input};
+use crate::proto::report::EndReason;
+use crate::wire::RequestHeader;
+
+impl<T> Connection<T> {
+    /// Takes what comes of the payload, for as long as the message goes on in the
+    /// buffer, and neither L4 nor what a task function may leave untaken is reached.
+    pub(super) fn handle_payload(
+        &mut self,
+        first: Range<usize>,
+        buffer: &[u8],
+        at: &mut usize,
+        now: Instant,
+    ) {
+        // A block that is announced counts at once: its bytes need not be waited for.
+        let (header, limit_bytes, is_too_long) = match &mut self.current {
+            Current::Discarding(request) => {
+                let payload = &buffer[first];
+                if let After::Negotiate { prefix, length } = &mut request.after {
+                    let take = payload.len().min(prefix.len() - *length);
+                    prefix[*length..*length + take].copy_from_slice(&payload[..take]);
+                    *length += take;
+                }
+                request.payload_len += payload.len();
+                let announced = request.payload_len + self.decoder.announced();
+                let is_too_long = announced > request.limit_bytes;
+                (request.header, request.limit_bytes, is_too_long)
+            }
+            Current::Task(task) => {
+                let (mut payload, before) = (first, *at);
+                if task.returned == Returned::NotYet {
+                    // Room for all that has come of it at once, not block by block.
+                    let come = payload.len() + self.decoder.payload_ahead(buffer, *at);
+                    self.chunk.reserve(come.min(task.room(self.chunk.len())));
+                }
+                let is_too_long = loop {
+                    task.payload_len += payload.len();
+                    // What a task function left unread is discarded (T2).
+                    if task.returned == Returned::NotYet {
+                        self.chunk.extend_from_slice(&buffer[payload]);
+                    }
+                    let announced = task.payload_len + self.decoder.announced();
+                    let is_too_long = announced > task.limit_bytes;
+                    if is_too_long || task.is_full(self.chunk.len() + self.untaken) {
+                        break is_too_long;
+                    }
+                    match self.decoder.next_payload(buffer, at) {
+                        Some(more) => payload = more,
+                        None => break false,
+                    }
+                };
+                self.newly_read += *at - before;
+                (task.header, task.limit_bytes, is_too_long)
+            }
+            Current::Between | Current::Held(..) => return,
+        };
+        if is_too_long {
+            let RequestHeader { code, id } = header;
+            let reason = EndReason::MessageTooLong {
+                id,
+                code,
+                limit_bytes,
+            };
+            self.actions.push(Action::LimitReached("L4"));
+            self.fail(reason, now);
+        }
+    }
+
+    /// The zero byte that ends a task's message has been looked at.
+    pub(super) fn finish_message(&mut self, mut task: Receiving, now: Instant) -> Input {
+        self.accept(task.key, task.header, now);
+        task.ended = true;
+        if task.delivery == Delivery::Whole {
+            let payload = self.take_chunk();
+            self.ledger.hold(task.key, payload.len());
+            if let Some(cause) = self.start(task.key, task.run_limit, now) {
+                self.answer_own_error(task.key, cause.error_code(), now);
+                return Input::Handled;
+            }
+            return Input::Message {
+                key: task.key,
+                header: task.header,
+                payload,
+            };
+        }
+        if self.chunk.is_empty() {
+            let start = self.conclude_reading(task, now);
+            return Input::End { start };
+        }
+        let payload = self.chunk.split().freeze();
+        self.current = Current::Task(task);
+        Input::Payload { payload }
+    }
+
+    /// A message collected in parts, without the spare room that collecting left.
+    fn take_chunk(&mut self) -> Bytes {
+        let mut message = Vec::from(std::mem::take(&mut self.chunk));
+        message.shrink_to_fit();
+        message.into()
+    }
+}
