@@ -12,7 +12,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
 pub(crate) use self::blocking::BlockingTask;
-pub(crate) use self::boxed::{AsyncFunction, BoxRunFuture, Call, FirstPoll, Message};
+pub(crate) use self::boxed::{AsyncFunction, BoxRunFuture, Call, FirstPoll};
 use self::boxed::{Begun, begin_in};
 pub(crate) use self::group::{GROUP, Group, SLOW_POLL, Single};
 use super::error::TaskError;
@@ -88,7 +88,7 @@ fn failed(session: &Session, key: TaskKey, error: &TaskError) -> Ended {
 /// it did at once, is left in `into`; its box is left in `spare` unless it panicked.
 pub(crate) fn begin_caught(
     function: &dyn AsyncFunction,
-    call: &mut Call<'_, '_>,
+    call: &mut Call<'_>,
     spare: &mut Option<BoxRunFuture>,
     into: &mut Ended,
 ) -> Poll<()> {

@@ -10,7 +10,6 @@ use tokio::io::ReadBuf;
 use super::{Budget, Driver, ITEMS, Side, may_take};
 use crate::proto::Input;
 use crate::runtime::Transport;
-use crate::server::run::Message;
 use crate::server::session::{Ended, Finished};
 
 impl<S: Transport> Driver<S> {
@@ -112,7 +111,7 @@ impl<S: Transport> Driver<S> {
                     header,
                     message,
                 } => {
-                    let message = &mut Message::Encoded(message, buffer.bytes());
+                    let message = message.payload(buffer.bytes());
                     self.start_whole(&registrations, *key, *header, message);
                 }
                 Input::Message {
@@ -120,7 +119,7 @@ impl<S: Transport> Driver<S> {
                     header,
                     payload,
                 } => {
-                    let message = &mut Message::Collected(payload);
+                    let message = std::mem::take(payload);
                     self.start_whole(&registrations, *key, *header, message);
                 }
                 Input::Begin { key, header } => self.begin_reading(*key, *header, now),

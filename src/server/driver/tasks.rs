@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::task::Context;
 use std::time::Instant;
 
+use bytes::Bytes;
 use futures_util::stream::FuturesUnordered;
 
 use super::{Driver, Lists};
@@ -14,8 +15,8 @@ use crate::server::admission::Registrations;
 use crate::server::reading::{ReadingFunction, ReadingStep};
 use crate::server::registration::{Execution, Function, Registered};
 use crate::server::run::{
-    AsyncFunction, BlockingTask, BoxRunFuture, Call, FirstPoll, GROUP, Group, Message, RunningTask,
-    Single, begin_caught, drop_quietly, in_span, poll_in_place,
+    AsyncFunction, BlockingTask, BoxRunFuture, Call, FirstPoll, GROUP, Group, RunningTask, Single,
+    begin_caught, drop_quietly, in_span, poll_in_place,
 };
 use crate::server::session::{Ended, Finished, Session};
 use crate::server::task::{BlockingFunction, RunFunction, TaskContext};
@@ -35,7 +36,7 @@ impl<S: Transport> Driver<S> {
         registrations: &Registrations,
         key: TaskKey,
         RequestHeader { code, id }: RequestHeader,
-        message: &mut Message<'_>,
+        message: Bytes,
     ) {
         let Some(registered) = registrations.find(&self.session, key, code) else {
             return;
@@ -47,7 +48,6 @@ impl<S: Transport> Driver<S> {
             Function::Blocking(function) => {
                 let function = Arc::clone(function);
                 let context = self.context(key, id);
-                let message = message.take();
                 let run = Box::new(move || function(context, message));
                 self.start_blocking((key, id), run);
             }
@@ -60,7 +60,7 @@ impl<S: Transport> Driver<S> {
         function: &dyn AsyncFunction,
         key: TaskKey,
         id: TaskId,
-        message: &mut Message<'_>,
+        message: Bytes,
         registered: &Arc<Registered>,
     ) {
         let session = &self.session;
@@ -74,7 +74,7 @@ impl<S: Transport> Driver<S> {
             session,
             key,
             id,
-            message,
+            message: Some(message),
             first_poll,
         };
         let Lists { batch, spare, .. } = &mut self.lists;

@@ -19,31 +19,16 @@ use crate::server::error::TaskError;
 use crate::server::response::Response;
 use crate::server::session::{Ended, Session};
 use crate::server::task::TaskContext;
-use crate::wire::{TaskId, WholeMessage};
+use crate::wire::TaskId;
 
 /// A call of a function of the whole message.
-pub(crate) struct Call<'a, 'm> {
+pub(crate) struct Call<'a> {
     pub(crate) session: &'a Session,
     pub(crate) key: TaskKey,
     pub(crate) id: TaskId,
-    pub(crate) message: &'a mut Message<'m>,
+    /// Until the function has been called with it.
+    pub(crate) message: Option<Bytes>,
     pub(crate) first_poll: FirstPoll,
-}
-
-/// Where a message is.
-pub(crate) enum Message<'a> {
-    /// In the blocks in which it came, in this buffer.
-    Encoded(&'a WholeMessage, &'a [u8]),
-    Collected(&'a mut Bytes),
-}
-
-impl Message<'_> {
-    pub(crate) fn take(&mut self) -> Bytes {
-        match self {
-            Self::Encoded(message, buffer) => message.payload(buffer),
-            Self::Collected(message) => std::mem::take(message),
-        }
-    }
 }
 
 /// When the future that a call returns is polled for the first time.
@@ -127,7 +112,7 @@ impl BoxRunFuture {
 pub(crate) fn begin_in(
     spare: &mut Option<BoxRunFuture>,
     function: &dyn AsyncFunction,
-    call: &mut Call<'_, '_>,
+    call: &mut Call<'_>,
     into: &mut Ended,
 ) -> Begun {
     if let Some(spare) = spare {
@@ -152,7 +137,7 @@ trait RunBox: Send {
     fn begin(
         self: Pin<&mut Self>,
         function: &dyn Any,
-        call: &mut Call<'_, '_>,
+        call: &mut Call<'_>,
         into: &mut Ended,
     ) -> Begun;
 }
@@ -196,10 +181,13 @@ where
     fn begin(
         mut self: Pin<&mut Self>,
         function: &dyn Any,
-        call: &mut Call<'_, '_>,
+        call: &mut Call<'_>,
         into: &mut Ended,
     ) -> Begun {
         let Some(function) = function.downcast_ref::<F>() else {
+            return Begun::Misfit;
+        };
+        let Some(message) = call.message.take() else {
             return Begun::Misfit;
         };
         let context = TaskContext {
@@ -207,7 +195,7 @@ where
             key: call.key,
             id: call.id,
         };
-        let future = function(context, call.message.take());
+        let future = function(context, message);
         self.as_mut().project().future.set(Some(future));
         if call.first_poll == FirstPoll::Later {
             return Begun::Pending;
@@ -242,7 +230,7 @@ impl RunBox for InSpan {
     }
 
     /// It is for its own function alone.
-    fn begin(self: Pin<&mut Self>, _: &dyn Any, _: &mut Call<'_, '_>, _: &mut Ended) -> Begun {
+    fn begin(self: Pin<&mut Self>, _: &dyn Any, _: &mut Call<'_>, _: &mut Ended) -> Begun {
         Begun::Misfit
     }
 }
