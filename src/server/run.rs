@@ -166,7 +166,7 @@ pub(crate) fn in_span(
 
 /// Who looks for orders to a run function.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Watch {
+pub(crate) enum Watch {
     /// It does so itself.
     Itself,
     /// Its group, for all its members under one lock.
@@ -199,12 +199,18 @@ struct Grace {
 }
 
 impl RunningTask {
-    pub(crate) fn new(session: Session, key: TaskKey, function: BoxRunFuture) -> Self {
+    #[inline]
+    pub(crate) fn new(
+        session: Session,
+        key: TaskKey,
+        function: BoxRunFuture,
+        watch: Watch,
+    ) -> Self {
         Self {
             session,
             key,
             function: Some(function),
-            watch: Watch::Itself,
+            watch,
             drops: false,
             seen_orders: NEVER_LOOKED,
             waker: None,
@@ -213,9 +219,8 @@ impl RunningTask {
     }
 
     /// From now on its group looks for orders.
-    pub(crate) fn in_group(mut self) -> Self {
+    pub(crate) const fn join_group(&mut self) {
         self.watch = Watch::Group;
-        self
     }
 
     pub(crate) const fn key(&self) -> TaskKey {
@@ -243,14 +248,13 @@ impl RunningTask {
     }
 
     /// Polls the function; it is gone once it has ended.
-    fn poll_function(&mut self, cx: &mut Context<'_>) -> Poll<Ended> {
-        let mut ended = Ended::Dropped;
-        let function = &mut self.function;
-        let polled = poll_caught(&self.session, self.key, function, cx, &mut ended);
+    #[inline]
+    fn poll_function(&mut self, cx: &mut Context<'_>, into: &mut Ended) -> Poll<()> {
+        let polled = poll_caught(&self.session, self.key, &mut self.function, cx, into);
         if polled.is_ready() {
             self.function = None;
         }
-        polled.map(|()| ended)
+        polled
     }
 
     /// Looks for orders, if there can be new ones.
@@ -286,12 +290,11 @@ impl RunningTask {
         timer.poll_until(grace.end, cx).is_ready()
     }
 
-    fn dropped(&mut self) -> Poll<Finished> {
+    /// How it ends without having been polled once more.
+    fn drop_function(&mut self) {
         if let Some(function) = self.function.take() {
             drop_quietly(function);
         }
-        let (key, ended) = (self.key, Ended::Dropped);
-        Poll::Ready(Finished { key, ended })
     }
 }
 
@@ -300,20 +303,23 @@ impl Future for RunningTask {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
+        let mut finished = Finished {
+            key: this.key,
+            ended: Ended::Dropped,
+        };
         this.look_for_orders(cx);
-        if this.drops {
-            return this.dropped();
+        if !this.drops {
+            if this.poll_function(cx, &mut finished.ended).is_ready() {
+                return Poll::Ready(finished);
+            }
+            if !this.grace_is_over(cx) {
+                // Its group looks for orders between two polls: most have ended by then.
+                this.keep_waker(cx);
+                return Poll::Pending;
+            }
         }
-        if let Poll::Ready(ended) = this.poll_function(cx) {
-            let key = this.key;
-            return Poll::Ready(Finished { key, ended });
-        }
-        if this.grace_is_over(cx) {
-            return this.dropped();
-        }
-        // Its group looks for orders between two polls: most have ended by then.
-        this.keep_waker(cx);
-        Poll::Pending
+        this.drop_function();
+        Poll::Ready(finished)
     }
 }
 

@@ -4,6 +4,8 @@
 use std::cell::Cell;
 use std::sync::Arc;
 
+use futures_util::stream::FuturesUnordered;
+
 use crate::server::registration::Registered;
 use crate::server::run::{BoxRunFuture, RunningTask};
 use crate::server::session::Batch;
@@ -15,12 +17,17 @@ thread_local! {
 /// A thread keeps no lists with room for more.
 const MOST_KEPT: usize = 1024;
 
+/// Run functions that share executor tasks: what their registration is, and they.
+pub(super) type Groups = Vec<(Arc<Registered>, FuturesUnordered<RunningTask>)>;
+
 #[derive(Default)]
 pub(super) struct Lists {
     /// Inputs, and results of what ran in place, committed with the next inputs.
     pub(super) batch: Batch,
-    /// What pended in place and goes to the executor at the end of its batch.
-    pub(super) pending: Vec<(Arc<Registered>, RunningTask)>,
+    /// What pended in place and goes to the executor at the end of the turn: in
+    /// groups of one registration each, or by itself.
+    pub(super) groups: Groups,
+    pub(super) singles: Vec<(Arc<Registered>, RunningTask)>,
     /// The box of a run function that has ended, for the next one.
     pub(super) spare: Option<BoxRunFuture>,
 }
@@ -34,11 +41,13 @@ impl Lists {
     /// Leaves none here, unless they hold what another connection must not find.
     pub(super) fn give_back(&mut self) {
         self.batch.inputs.forget();
-        if !self.batch.ended.is_empty() || !self.pending.is_empty() {
+        let are_empty =
+            self.batch.ended.is_empty() && self.groups.is_empty() && self.singles.is_empty();
+        if !are_empty {
             return;
         }
         let lists = std::mem::take(self);
-        let rooms = [lists.batch.ended.capacity(), lists.pending.capacity()];
+        let rooms = [lists.batch.ended.capacity(), lists.singles.capacity()];
         if rooms.into_iter().all(|room| room <= MOST_KEPT) {
             let _ = KEPT.try_with(|kept| kept.set(Some(lists)));
         }

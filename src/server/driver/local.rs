@@ -21,8 +21,10 @@ pub(super) struct LocalTasks {
 }
 
 impl LocalTasks {
-    pub(super) fn push(&mut self, task: RunningTask) {
-        self.tasks.get_or_insert_default().push(task.in_group());
+    #[inline]
+    pub(super) fn push(&mut self, mut task: RunningTask) {
+        task.join_group();
+        self.tasks.get_or_insert_default().push(task);
         self.has_new = true;
     }
 

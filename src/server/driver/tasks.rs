@@ -16,9 +16,9 @@ use crate::server::reading::{ReadingFunction, ReadingStep};
 use crate::server::registration::{Execution, Function, Registered};
 use crate::server::run::{
     AsyncFunction, BlockingTask, BoxRunFuture, Call, FirstPoll, GROUP, Group, RunningTask, Single,
-    begin_caught, drop_quietly, in_span, poll_in_place,
+    Watch, begin_caught, drop_quietly, in_span, poll_in_place,
 };
-use crate::server::session::{Ended, Finished, Session};
+use crate::server::session::{Ended, Finished};
 use crate::server::task::{BlockingFunction, RunFunction, TaskContext};
 use crate::wire::{ErrorCode, RequestHeader, TaskId};
 
@@ -149,12 +149,30 @@ impl<S: Transport> Driver<S> {
         }
     }
 
+    /// What pends is kept here, or goes to the executor at the end of the turn: in
+    /// a group, or by itself where its code proves slow.
     fn keep_pending(&mut self, key: TaskKey, registered: &Arc<Registered>, function: BoxRunFuture) {
-        let task = RunningTask::new(self.session.clone(), key, function);
-        if registered.registration.execution == Execution::Local {
-            self.local.push(task);
-        } else {
-            self.lists.pending.push((Arc::clone(registered), task));
+        let task = |watch| RunningTask::new(self.session.clone(), key, function, watch);
+        match registered.registration.execution {
+            Execution::Local => self.local.push(task(Watch::Group)),
+            Execution::Auto if !registered.is_slow() => {
+                let groups = &mut self.lists.groups;
+                let last = groups.last_mut();
+                let last = last
+                    .filter(|(of, members)| Arc::ptr_eq(of, registered) && members.len() < GROUP);
+                match last {
+                    Some((_, members)) => members.push(task(Watch::Group)),
+                    None => {
+                        let members = FuturesUnordered::new();
+                        members.push(task(Watch::Group));
+                        groups.push((Arc::clone(registered), members));
+                    }
+                }
+            }
+            Execution::Auto | Execution::Spawn => {
+                let single = (Arc::clone(registered), task(Watch::Itself));
+                self.lists.singles.push(single);
+            }
         }
     }
 
@@ -216,54 +234,28 @@ impl<S: Transport> Driver<S> {
         true
     }
 
-    /// What pended moves to the executor: in groups, or each by itself where
-    /// its code proves slow.
+    /// What pended moves to the executor.
     pub(super) fn spawn_pending(&mut self) {
-        if self.lists.pending.is_empty() {
-            return;
-        }
         self.spawn_singles();
-        let executor = Arc::clone(&self.session.client().server.executor);
-        let mut group: Option<(Arc<Registered>, FuturesUnordered<RunningTask>)> = None;
-        let spawn = |session: &Session, registered, members| {
-            let group = Group::new(session.clone(), members, Some(registered));
+        let executor = &self.session.client().server.executor;
+        for (registered, members) in self.lists.groups.drain(..) {
+            let group = Group::new(self.session.clone(), members, Some(registered));
             executor.spawn(Box::pin(group));
-        };
-        for (registered, task) in self.lists.pending.drain(..) {
-            let task = task.in_group();
-            match &mut group {
-                Some((same, members))
-                    if Arc::ptr_eq(same, &registered) && members.len() < GROUP =>
-                {
-                    members.push(task);
-                }
-                _ => {
-                    let members = FuturesUnordered::new();
-                    members.push(task);
-                    if let Some((registered, full)) = group.replace((registered, members)) {
-                        spawn(&self.session, registered, full);
-                    }
-                }
-            }
-        }
-        if let Some((registered, members)) = group {
-            spawn(&self.session, registered, members);
         }
     }
 
     /// Those that get an executor task each: all are counted before one runs.
     fn spawn_singles(&mut self) {
-        let runs_alone = |registered: &Registered| {
-            registered.registration.execution == Execution::Spawn || registered.is_slow()
-        };
-        let alone = self.lists.pending.extract_if(.., |(of, _)| runs_alone(of));
-        let singles: Vec<_> = alone.map(|(of, task)| Single::new(task, of)).collect();
+        let singles = &mut self.lists.singles;
         if singles.is_empty() {
             return;
         }
         self.session
             .drive(|state| state.single_runners += singles.len());
-        let executor = Arc::clone(&self.session.client().server.executor);
+        // Each is dropped as a counted one, should the executor panic.
+        let singles = singles.drain(..);
+        let singles: Vec<_> = singles.map(|(of, task)| Single::new(task, of)).collect();
+        let executor = &self.session.client().server.executor;
         for single in singles {
             executor.spawn(Box::pin(single));
         }
