@@ -34,13 +34,13 @@ impl<T> Mutex<T> {
     }
 }
 
-/// Counts orders to run functions. Whoever was woken because of one sees it.
+/// Counts orders to run functions, modulo 2³². Whoever was woken because of one sees it.
 #[derive(Debug)]
-pub(crate) struct OrderCount(atomic::AtomicU64);
+pub(crate) struct OrderCount(atomic::AtomicU32);
 
 impl OrderCount {
     pub(crate) fn new() -> Self {
-        Self(atomic::AtomicU64::new(0))
+        Self(atomic::AtomicU32::new(0))
     }
 
     pub(crate) fn increment(&self) {
@@ -48,14 +48,14 @@ impl OrderCount {
     }
 
     #[cfg(not(asyncserver_loom))]
-    pub(crate) fn look(&self) -> u64 {
+    pub(crate) fn look(&self) -> u32 {
         self.0.load(atomic::Ordering::Acquire)
     }
 
     /// The wake-up goes through a `FuturesUnordered`, whose synchronisation loom
     /// does not see: a mere load might miss the order that it is about.
     #[cfg(asyncserver_loom)]
-    pub(crate) fn look(&self) -> u64 {
+    pub(crate) fn look(&self) -> u32 {
         self.0.fetch_add(0, atomic::Ordering::AcqRel)
     }
 }

@@ -26,7 +26,7 @@ use hashbrown::HashTable;
 pub use self::cancel::{AlarmStep, CancelStep, OrphanStep};
 use self::entries::Entries;
 pub use self::task::{
-    CancelCause, FunctionKind, OnCancel, Policy, Removed, TaskKey, TaskMetadata, TaskState,
+    CancelCause, FunctionKind, NO_TAG, OnCancel, Policy, Removed, TaskKey, TaskMetadata, TaskState,
 };
 use self::task::{Entry, Function, Stage};
 use self::turns::{NONE, Turn};
@@ -123,6 +123,12 @@ impl<T> Ledger<T> {
         self.entry_mut(key)?.task.as_mut()
     }
 
+    /// A number that the server keeps with the task, where a field of its own would
+    /// cost more.
+    pub fn tag_mut(&mut self, key: TaskKey) -> Option<&mut u32> {
+        self.entry_mut(key).map(|entry| &mut entry.tag)
+    }
+
     /// A task's header has been read and it has its place. The id must not be live.
     #[inline(always)]
     pub fn begin(
@@ -143,6 +149,7 @@ impl<T> Ledger<T> {
         entry.function = Function::of(policy.kind);
         entry.kind = policy.kind;
         entry.accepted = false;
+        entry.tag = NO_TAG;
         entry.grace = policy.grace;
         entry.began = now;
         entry.sequence = sequence;
@@ -234,7 +241,7 @@ impl<T> Ledger<T> {
     pub fn remove(&mut self, key: TaskKey) -> Option<Removed<T>> {
         let entry = self.entry_mut(key)?;
         let task = entry.task.take()?;
-        let (id, code) = (entry.id, entry.code);
+        let (id, code, tag) = (entry.id, entry.code, entry.tag);
         let (alarm, turn, held_bytes) = (entry.alarm, entry.turn, entry.held_bytes);
         let is_live = !matches!(entry.stage, Stage::Stuck | Stage::Orphaned);
         self.entries.release(key.slot);
@@ -249,7 +256,12 @@ impl<T> Ledger<T> {
         if self.entries.is_oversized() {
             self.shrink_to_fit();
         }
-        Some(Removed { id, code, task })
+        Some(Removed {
+            id,
+            code,
+            task,
+            tag,
+        })
     }
 
     /// Gives back what a burst left behind; for when the connection turns idle.

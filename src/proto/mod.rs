@@ -25,7 +25,7 @@ pub use connection::{
 };
 pub use disconnect::{Disconnect, Phase};
 pub use ledger::{
-    AlarmStep, CancelCause, CancelStep, FunctionKind, Ledger, OnCancel, OrphanStep, Policy,
+    AlarmStep, CancelCause, CancelStep, FunctionKind, Ledger, NO_TAG, OnCancel, OrphanStep, Policy,
     Removed, TaskKey, TaskMetadata, TaskState,
 };
 pub use limits::Limits;

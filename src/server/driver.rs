@@ -104,7 +104,7 @@ pub(crate) struct Driver<S> {
     local: LocalTasks,
     stopwatch: Stopwatch,
     /// How many orders to run functions had been given when it last looked.
-    seen_orders: u64,
+    seen_orders: u32,
     /// On the heap: most connections never have one.
     reading: Option<Box<ReadingFunction>>,
     bodies: Bodies,

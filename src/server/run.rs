@@ -182,15 +182,12 @@ pub(crate) struct RunningTask {
     /// It was ordered to drop its function.
     drops: bool,
     /// The orders that were given up to the last look.
-    seen_orders: u64,
+    seen_orders: u32,
     /// The waker of its last poll, or the one that was left with the session.
     waker: Option<Waker>,
     /// Ends the grace once the connection cannot any more. On the heap: few ever need it.
     grace: Option<Box<Grace>>,
 }
-
-/// No number of orders: it has not looked yet.
-const NEVER_LOOKED: u64 = u64::MAX;
 
 struct Grace {
     end: Instant,
@@ -205,6 +202,7 @@ impl RunningTask {
         key: TaskKey,
         function: BoxRunFuture,
         watch: Watch,
+        seen_orders: u32,
     ) -> Self {
         Self {
             session,
@@ -212,15 +210,10 @@ impl RunningTask {
             function: Some(function),
             watch,
             drops: false,
-            seen_orders: NEVER_LOOKED,
+            seen_orders,
             waker: None,
             grace: None,
         }
-    }
-
-    /// From now on its group looks for orders.
-    pub(crate) const fn join_group(&mut self) {
-        self.watch = Watch::Group;
     }
 
     pub(crate) const fn key(&self) -> TaskKey {
@@ -257,16 +250,23 @@ impl RunningTask {
         polled
     }
 
-    /// Looks for orders, if there can be new ones.
+    /// Looks for orders, if there are new ones to anybody.
     fn look_for_orders(&mut self, cx: &Context<'_>) {
-        if self.watch == Watch::Group {
-            return;
+        if self.watch == Watch::Itself && self.session.orders() != self.seen_orders {
+            self.keep_waker(cx);
+            self.take_orders(cx);
         }
-        let orders = self.session.orders();
-        if !self.keep_waker(cx) && self.seen_orders == orders {
-            return;
+    }
+
+    /// Leaves its waker for news, once; takes what was ordered before.
+    fn await_orders(&mut self, cx: &Context<'_>) {
+        if self.keep_waker(cx) && self.watch == Watch::Itself {
+            self.take_orders(cx);
         }
-        self.seen_orders = orders;
+    }
+
+    fn take_orders(&mut self, cx: &Context<'_>) {
+        self.seen_orders = self.session.orders();
         let order = self.session.runner_order(self.key, cx.waker());
         self.take_order(order);
     }
@@ -312,14 +312,14 @@ impl Future for RunningTask {
             if this.poll_function(cx, &mut finished.ended).is_ready() {
                 return Poll::Ready(finished);
             }
-            if !this.grace_is_over(cx) {
-                // Its group looks for orders between two polls: most have ended by then.
-                this.keep_waker(cx);
-                return Poll::Pending;
-            }
+            // Most have ended by now, and never need it.
+            this.await_orders(cx);
         }
-        this.drop_function();
-        Poll::Ready(finished)
+        if this.drops || this.grace_is_over(cx) {
+            this.drop_function();
+            return Poll::Ready(finished);
+        }
+        Poll::Pending
     }
 }
 

@@ -25,6 +25,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::task::Waker;
 
+use slab::Slab;
+
 use self::effects::{AfterUnlock, Telling};
 pub(crate) use self::for_driver::{Batch, Fetched, News, TurnEnd, WhileMoreComes};
 pub(crate) use self::for_tasks::Runners;
@@ -76,6 +78,9 @@ pub(crate) struct State {
     /// Places of L6 that ended tasks left, for the next ones of the same turn:
     /// given back before what they answered is written.
     spare_places: usize,
+    /// The wakers of run functions that wait by themselves, until there is an order
+    /// for them; a task's tag says which is its.
+    runners: Slab<Waker>,
     /// The wakers of groups of run functions, until there is an order for any of them.
     groups: BTreeMap<u64, Waker>,
     /// Run functions that have an executor task each: while some are under
@@ -109,6 +114,7 @@ impl Session {
                 counted_unsent: 0,
                 counted_held: 0,
                 spare_places: 0,
+                runners: Slab::new(),
                 groups: BTreeMap::new(),
                 single_runners: 0,
                 observer_is_silent: observer.is_silent(),

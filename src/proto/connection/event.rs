@@ -105,16 +105,24 @@ pub struct Retired<T> {
     pub ending: Option<TaskEnding>,
     /// What the server kept for it.
     pub task: T,
+    /// The server's number for it.
+    pub tag: u32,
 }
 
 impl<T> Retired<T> {
     pub(super) fn new(removed: Removed<T>, ending: Option<TaskEnding>) -> Self {
-        let Removed { id, code, task } = removed;
+        let Removed {
+            id,
+            code,
+            task,
+            tag,
+        } = removed;
         Self {
             id,
             code,
             ending,
             task,
+            tag,
         }
     }
 }

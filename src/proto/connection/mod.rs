@@ -161,6 +161,11 @@ impl<T> Connection<T> {
         self.ledger.task_mut(key)
     }
 
+    /// A number that the server keeps with the task.
+    pub fn tag_mut(&mut self, key: TaskKey) -> Option<&mut u32> {
+        self.ledger.tag_mut(key)
+    }
+
     /// A thread got to a blocking function: whether it shall run.
     pub fn start_blocking(&mut self, key: TaskKey) -> bool {
         self.ledger.start_blocking(key)

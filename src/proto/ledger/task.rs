@@ -5,6 +5,9 @@ use std::time::{Duration, Instant};
 use super::turns::Turn;
 use crate::wire::{ErrorCode, TaskCode, TaskId};
 
+/// What the tag of a task is that has been given none.
+pub const NO_TAG: u32 = u32::MAX;
+
 /// An entry's place, which no later entry shares: a late result finds nothing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TaskKey {
@@ -143,6 +146,8 @@ pub struct Removed<T> {
     pub code: TaskCode,
     /// What the server kept for it.
     pub task: T,
+    /// The server's number for it.
+    pub tag: u32,
 }
 
 /// One live task, as lists show it.
@@ -207,6 +212,7 @@ pub(super) struct Entry<T> {
     pub(super) function: Function,
     pub(super) kind: FunctionKind,
     pub(super) accepted: bool,
+    pub(super) tag: u32,
     pub(super) grace: Grace,
     pub(super) began: Instant,
     /// The order in which tasks were assigned; its low half is the key's generation.
@@ -230,6 +236,7 @@ impl<T> Entry<T> {
             function: Function::Ended,
             kind: FunctionKind::Async,
             accepted: false,
+            tag: NO_TAG,
             grace: Grace::DROP,
             began: now,
             sequence: 0,

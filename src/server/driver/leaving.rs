@@ -21,7 +21,7 @@ impl<S> Driver<S> {
         if let Some(members) = self.local.take() {
             // A cooperating function keeps its grace, on the executor (T10),
             // if there still is one: a panic here could be the second.
-            let group = Group::new(self.session.clone(), members, None);
+            let group = Group::new(self.session.clone(), members, None, self.seen_orders);
             let executor = &self.session.client().server.executor;
             let _ = unless_panics(|| executor.spawn(Box::pin(group)));
         }

@@ -152,9 +152,10 @@ impl<S: Transport> Driver<S> {
     /// What pends is kept here, or goes to the executor at the end of the turn: in
     /// a group, or by itself where its code proves slow.
     fn keep_pending(&mut self, key: TaskKey, registered: &Arc<Registered>, function: BoxRunFuture) {
-        let task = |watch| RunningTask::new(self.session.clone(), key, function, watch);
+        let (session, seen_orders) = (&self.session, self.seen_orders);
+        let task = |watch| RunningTask::new(session.clone(), key, function, watch, seen_orders);
         match registered.registration.execution {
-            Execution::Local => self.local.push(task(Watch::Group)),
+            Execution::Local => self.local.push(task(Watch::Itself)),
             Execution::Auto if !registered.is_slow() => {
                 let groups = &mut self.lists.groups;
                 let last = groups.last_mut();
@@ -239,7 +240,12 @@ impl<S: Transport> Driver<S> {
         self.spawn_singles();
         let executor = &self.session.client().server.executor;
         for (registered, members) in self.lists.groups.drain(..) {
-            let group = Group::new(self.session.clone(), members, Some(registered));
+            let group = Group::new(
+                self.session.clone(),
+                members,
+                Some(registered),
+                self.seen_orders,
+            );
             executor.spawn(Box::pin(group));
         }
     }

@@ -27,7 +27,8 @@ pub(crate) struct Group {
     members: FuturesUnordered<RunningTask>,
     /// Under which the session knows its waker.
     id: u64,
-    seen_orders: Option<u64>,
+    seen_orders: u32,
+    /// The one that the session has, once it waits.
     waker: Option<Waker>,
     /// Of what they all are; `None`: of several codes.
     registered: Option<Arc<Registered>>,
@@ -38,28 +39,28 @@ impl Group {
         session: Session,
         members: FuturesUnordered<RunningTask>,
         registered: Option<Arc<Registered>>,
+        seen_orders: u32,
     ) -> Self {
         Self {
             id: session.next_group_id(),
             session,
             members,
-            seen_orders: None,
+            seen_orders,
             waker: None,
             registered,
         }
     }
 
-    /// Passes orders on to its members, if there can be new ones.
+    /// Passes new orders on to its members, and leaves its waker for more.
     fn pass_orders_on(&mut self, cx: &Context<'_>) {
-        let orders = self.session.orders();
-        if self.seen_orders == Some(orders) && is_same(self.waker.as_ref(), cx) {
-            return;
-        }
-        self.seen_orders = Some(orders);
         self.waker = Some(cx.waker().clone());
-        let session = self.session.clone();
+        let (id, seen_orders) = (self.id, &mut self.seen_orders);
+        let members = self.members.iter_mut();
         // Those who have an order are woken once the lock has been released.
-        for waker in session.group_orders(self.id, cx.waker(), self.members.iter_mut()) {
+        for waker in self
+            .session
+            .group_orders(id, cx.waker(), seen_orders, members)
+        {
             unless_panics(|| waker.wake());
         }
     }
@@ -71,7 +72,9 @@ impl Future for Group {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let this = &mut *self;
         let began = begin_poll(&this.session, this.registered.as_ref());
-        this.pass_orders_on(cx);
+        if this.session.orders() != this.seen_orders {
+            this.pass_orders_on(cx);
+        }
         let mut batch = Vec::new();
         let polled = loop {
             match Pin::new(&mut this.members).poll_next(cx) {
@@ -84,13 +87,18 @@ impl Future for Group {
         if !batch.is_empty() {
             this.session.finish_batch(&mut batch, Runners::Other);
         }
+        if polled.is_pending() && !is_same(this.waker.as_ref(), cx) {
+            this.pass_orders_on(cx);
+        }
         polled
     }
 }
 
 impl Drop for Group {
     fn drop(&mut self) {
-        self.session.forget_group(self.id);
+        if self.waker.is_some() {
+            self.session.forget_group(self.id);
+        }
     }
 }
 

@@ -11,7 +11,7 @@ use super::record::{RunnerOrder, TaskRecord};
 use super::slots::Slots;
 use super::{Driver, Session, State};
 use crate::canary::{Canary, planted};
-use crate::proto::{Action, Retired, TaskKey, Watching};
+use crate::proto::{Action, NO_TAG, Retired, TaskKey, Watching};
 use crate::server::handle::ClientHandle;
 use crate::server::observe::{Event, ObservedTask};
 use crate::server::run::{caught, drop_each, unless_panics};
@@ -172,7 +172,9 @@ impl Session {
         attachments.order = order;
         attachments.is_told = true;
         after.wakers.extend(attachments.listeners.drain());
-        match attachments.runner.take() {
+        let runner = state.connection.tag_mut(key);
+        let runner = runner.map(|runner| std::mem::replace(runner, NO_TAG) as usize);
+        match runner.and_then(|runner| state.runners.try_remove(runner)) {
             Some(runner) => after.wakers.push(runner),
             None => after
                 .wakers
@@ -209,6 +211,10 @@ impl Session {
         // Those who wait to be told learn that there is nothing to wait for.
         if let Some(attachments) = &mut record.attachments {
             after.wakers.extend(attachments.listeners.drain());
+        }
+        if retired.tag != NO_TAG {
+            let runner = state.runners.try_remove(retired.tag as usize);
+            after.drop_later(runner.map(Unwanted::Waker));
         }
         *after.retired.next() = Some(retired.task);
     }

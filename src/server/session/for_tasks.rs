@@ -5,7 +5,7 @@ use std::task::{Poll, Waker};
 use std::time::Instant;
 
 use super::effects::{AfterUnlock, Unwanted};
-use super::{Ended, Finished, RunnerOrder, Session, State, notice};
+use super::{Ended, Finished, RunnerOrder, Session, State, TaskRecord, notice};
 use crate::canary::{Canary, planted};
 use crate::proto::{EndReason, Outcome, TaskFinished, TaskKey};
 use crate::server::error::TaskError;
@@ -117,7 +117,7 @@ impl Session {
     }
 
     /// How often anything was ordered; a change is worth a look under the lock.
-    pub(crate) fn orders(&self) -> u64 {
+    pub(crate) fn orders(&self) -> u32 {
         self.0.orders.look()
     }
 
@@ -125,12 +125,23 @@ impl Session {
     pub(crate) fn runner_order(&self, key: TaskKey, waker: &Waker) -> RunnerOrder {
         let (order, before) = {
             let mut state = self.lock();
-            let Some(task) = state.connection.task_mut(key) else {
+            let State {
+                connection,
+                runners,
+                ..
+            } = &mut *state;
+            let Some(runner) = connection.tag_mut(key) else {
                 return RunnerOrder::Drop;
             };
-            let attachments = task.attach();
-            let before = attachments.runner.replace(waker.clone());
-            (attachments.order, before)
+            let before = match runners.get_mut(*runner as usize) {
+                Some(runner) => Some(std::mem::replace(runner, waker.clone())),
+                None => {
+                    *runner = runners.insert(waker.clone()) as u32;
+                    None
+                }
+            };
+            let order = connection.ledger().task(key).map(TaskRecord::order);
+            (order.unwrap_or_default(), before)
         };
         drop(before);
         order
@@ -141,29 +152,26 @@ impl Session {
         self.0.next_group.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// Tells a group's members what they have to do, and keeps the group's
-    /// waker for news. Returns the members to wake.
+    /// Keeps a group's waker for news, and tells its members what they have to do
+    /// if there are orders that it has not seen. Returns the members to wake.
     pub(crate) fn group_orders<'a>(
         &self,
         group: u64,
         waker: &Waker,
+        seen_orders: &mut u32,
         members: impl Iterator<Item = &'a mut RunningTask>,
     ) -> Vec<Waker> {
         let mut state = self.lock();
         let before = state.groups.insert(group, waker.clone());
-        let to_wake = state.give_orders(members);
+        let orders = self.orders();
+        let to_wake = if std::mem::replace(seen_orders, orders) == orders {
+            Vec::new()
+        } else {
+            state.give_orders(members)
+        };
         drop(state);
         drop(before);
         to_wake
-    }
-
-    /// Tells the driver's own run functions what they have to do; returns those
-    /// to wake.
-    pub(crate) fn give_orders<'a>(
-        &self,
-        members: impl Iterator<Item = &'a mut RunningTask>,
-    ) -> Vec<Waker> {
-        self.lock().give_orders(members)
     }
 
     pub(crate) fn forget_group(&self, group: u64) {
@@ -213,8 +221,8 @@ impl Session {
         let state = self.lock();
         let ledger = state.connection.ledger();
         let is_live = ledger.metadata(key).is_some();
-        let attachments = ledger.task(key).and_then(|task| task.attachments.as_ref());
-        is_live && attachments.is_none_or(|some| some.order != RunnerOrder::Drop)
+        let order = ledger.task(key).map(TaskRecord::order);
+        is_live && order != Some(RunnerOrder::Drop)
     }
 
     pub(crate) fn is_told(&self, key: TaskKey) -> bool {
@@ -349,11 +357,8 @@ impl Session {
 impl State {
     fn give_orders<'a>(&self, members: impl Iterator<Item = &'a mut RunningTask>) -> Vec<Waker> {
         let given = members.filter_map(|member| {
-            let order = match self.connection.ledger().task(member.key()) {
-                Some(task) => task.attachments.as_ref().map(|some| some.order),
-                None => Some(RunnerOrder::Drop),
-            };
-            member.give_order(order.unwrap_or_default())
+            let task = self.connection.ledger().task(member.key());
+            member.give_order(task.map_or(RunnerOrder::Drop, TaskRecord::order))
         });
         given.collect()
     }

@@ -25,8 +25,6 @@ pub(super) struct Attachments {
     /// The task's tracing span, once somebody has asked for it; counted here,
     /// for a span's own clone is the subscriber's code.
     pub(super) span: Option<Arc<tracing::Span>>,
-    /// The run function's waker, once it is on an executor.
-    pub(super) runner: Option<Waker>,
     pub(super) order: RunnerOrder,
     pub(super) is_told: bool,
     /// Those who wait to be told.
@@ -41,6 +39,12 @@ impl TaskRecord {
             registered,
             attachments: None,
         }
+    }
+
+    /// What its run function's wrapper has to do.
+    pub(super) fn order(&self) -> RunnerOrder {
+        let attachments = self.attachments.as_ref();
+        attachments.map(|some| some.order).unwrap_or_default()
     }
 
     pub(super) fn attach(&mut self) -> &mut Attachments {
