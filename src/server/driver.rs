@@ -177,7 +177,7 @@ impl<S: Transport> Driver<S> {
         self.desk.refresh();
         self.poll_context(cx, now);
         self.poll_local(cx);
-        let Some((news, reading)) = self.session.begin_turn() else {
+        let Some((news, reading)) = self.session.begin_turn(&mut self.lists.batch) else {
             return Turn::Over;
         };
         self.may_read = reading;

@@ -12,7 +12,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
 pub(crate) use self::blocking::BlockingTask;
-pub(crate) use self::boxed::{AsyncFunction, BoxRunFuture, Call, FirstPoll};
+pub(crate) use self::boxed::{AsyncFunction, BoxRunFuture, Call, FirstPoll, Spares};
 use self::boxed::{Begun, begin_in};
 pub(crate) use self::group::{GROUP, Group, SLOW_POLL, Single};
 use super::error::TaskError;
@@ -66,11 +66,14 @@ pub(crate) fn drop_each<T>(values: impl IntoIterator<Item = T>) {
     while unless_panics(|| values.by_ref().for_each(drop)).is_none() {}
 }
 
-/// The same of results that have been committed, where they lie.
-pub(crate) fn drop_results(results: &mut [Finished]) {
+/// The same of results that have been committed, where they lie; their boxes are kept.
+pub(crate) fn drop_results(results: &mut [Finished], spares: &mut Spares) {
     let mut each = results.iter_mut();
-    let empty = |finished: &mut Finished| finished.ended = Ended::Dropped;
-    while unless_panics(|| each.by_ref().for_each(empty)).is_none() {}
+    let mut empty = |finished: &mut Finished| {
+        spares.extend(finished.function.take());
+        finished.ended = Ended::Dropped;
+    };
+    while unless_panics(|| each.by_ref().for_each(&mut empty)).is_none() {}
 }
 
 /// An error that a run function returned, as the ledger takes it. Its words are the
@@ -242,10 +245,11 @@ impl RunningTask {
 
     /// Polls the function; it is gone once it has ended.
     #[inline]
-    fn poll_function(&mut self, cx: &mut Context<'_>, into: &mut Ended) -> Poll<()> {
+    fn poll_function(&mut self, cx: &mut Context<'_>, finished: &mut Finished) -> Poll<()> {
+        let into = &mut finished.ended;
         let polled = poll_caught(&self.session, self.key, &mut self.function, cx, into);
         if polled.is_ready() {
-            self.function = None;
+            finished.function = self.function.take();
         }
         polled
     }
@@ -303,13 +307,10 @@ impl Future for RunningTask {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
-        let mut finished = Finished {
-            key: this.key,
-            ended: Ended::Dropped,
-        };
+        let mut finished = Finished::new(this.key, Ended::Dropped);
         this.look_for_orders(cx);
         if !this.drops {
-            if this.poll_function(cx, &mut finished.ended).is_ready() {
+            if this.poll_function(cx, &mut finished).is_ready() {
                 return Poll::Ready(finished);
             }
             // Most have ended by now, and never need it.

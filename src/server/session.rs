@@ -78,6 +78,8 @@ pub(crate) struct State {
     /// Places of L6 that ended tasks left, for the next ones of the same turn:
     /// given back before what they answered is written.
     spare_places: usize,
+    /// What is left of committed results, until the driver takes it.
+    left: Vec<Finished>,
     /// The wakers of run functions that wait by themselves, until there is an order
     /// for them; a task's tag says which is its.
     runners: Slab<Waker>,
@@ -114,6 +116,7 @@ impl Session {
                 counted_unsent: 0,
                 counted_held: 0,
                 spare_places: 0,
+                left: Vec::new(),
                 runners: Slab::new(),
                 groups: BTreeMap::new(),
                 single_runners: 0,

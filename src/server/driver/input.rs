@@ -102,7 +102,7 @@ impl<S: Transport> Driver<S> {
                     if was_cancelled && !self.session.may_start(*key) =>
                 {
                     let (key, ended) = (*key, Ended::Dropped);
-                    self.lists.batch.ended.push(Finished { key, ended });
+                    self.lists.batch.ended.push(Finished::new(key, ended));
                     *input = Input::Handled;
                 }
                 Input::End { .. } if was_cancelled && self.drop_unwanted_reading() => {}

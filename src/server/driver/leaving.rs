@@ -21,13 +21,13 @@ impl<S> Driver<S> {
         if let Some(members) = self.local.take() {
             // A cooperating function keeps its grace, on the executor (T10),
             // if there still is one: a panic here could be the second.
-            let group = Group::new(self.session.clone(), members, None, self.seen_orders);
+            let group = Group::inherited(self.session.clone(), members);
             let executor = &self.session.client().server.executor;
             let _ = unless_panics(|| executor.spawn(Box::pin(group)));
         }
         if !self.lists.batch.ended.is_empty() {
-            let mut ended = std::mem::take(&mut self.lists.batch.ended);
-            self.session.finish_batch(ended.filled(), Runners::Other);
+            let ended = std::mem::take(&mut self.lists.batch.ended);
+            self.session.finish_batch(ended, Runners::Other);
         }
         report
     }

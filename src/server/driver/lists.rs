@@ -4,8 +4,6 @@
 use std::cell::Cell;
 use std::sync::Arc;
 
-use futures_util::stream::FuturesUnordered;
-
 use crate::server::registration::Registered;
 use crate::server::run::{BoxRunFuture, RunningTask};
 use crate::server::session::Batch;
@@ -18,7 +16,7 @@ thread_local! {
 const MOST_KEPT: usize = 1024;
 
 /// Run functions that share executor tasks: what their registration is, and they.
-pub(super) type Groups = Vec<(Arc<Registered>, FuturesUnordered<RunningTask>)>;
+pub(super) type Groups = Vec<(Arc<Registered>, Vec<RunningTask>)>;
 
 #[derive(Default)]
 pub(super) struct Lists {
@@ -47,7 +45,8 @@ impl Lists {
             return;
         }
         let lists = std::mem::take(self);
-        let rooms = [lists.batch.ended.capacity(), lists.singles.capacity()];
+        let Batch { ended, left, .. } = &lists.batch;
+        let rooms = [ended.capacity(), left.capacity(), lists.singles.capacity()];
         if rooms.into_iter().all(|room| room <= MOST_KEPT) {
             let _ = KEPT.try_with(|kept| kept.set(Some(lists)));
         }

@@ -6,7 +6,6 @@ use std::task::Context;
 use std::time::Instant;
 
 use bytes::Bytes;
-use futures_util::stream::FuturesUnordered;
 
 use super::{Driver, Lists};
 use crate::proto::TaskKey;
@@ -78,6 +77,9 @@ impl<S: Transport> Driver<S> {
             first_poll,
         };
         let Lists { batch, spare, .. } = &mut self.lists;
+        if spare.is_none() {
+            *spare = batch.spares.take();
+        }
         let result = batch.ended.next();
         result.key = key;
         let begun = begin_caught(function, call, spare, &mut result.ended);
@@ -114,10 +116,7 @@ impl<S: Transport> Driver<S> {
         if self.session.client().server.places.empty.is_full() {
             drop_quietly(function);
             let unavailable = Ended::Error(ErrorCode::UNAVAILABLE);
-            return self.lists.batch.ended.push(Finished {
-                key: key,
-                ended: unavailable,
-            });
+            return self.lists.batch.ended.push(Finished::new(key, unavailable));
         }
         if let Some(task) = BlockingTask::new(self.session.clone(), (key, id), function) {
             let executor = &self.session.client().server.executor;
@@ -138,10 +137,7 @@ impl<S: Transport> Driver<S> {
             let clock = &*self.session.client().server.clock;
             self.stopwatch.polled(registered, clock);
             if polled.is_ready() {
-                return self.lists.batch.ended.push(Finished {
-                    key: key,
-                    ended: ended,
-                });
+                return self.lists.batch.ended.push(Finished::new(key, ended));
             }
         }
         if let Some(function) = function {
@@ -163,11 +159,7 @@ impl<S: Transport> Driver<S> {
                     .filter(|(of, members)| Arc::ptr_eq(of, registered) && members.len() < GROUP);
                 match last {
                     Some((_, members)) => members.push(task(Watch::Group)),
-                    None => {
-                        let members = FuturesUnordered::new();
-                        members.push(task(Watch::Group));
-                        groups.push((Arc::clone(registered), members));
-                    }
+                    None => groups.push((Arc::clone(registered), vec![task(Watch::Group)])),
                 }
             }
             Execution::Auto | Execution::Spawn => {
@@ -214,10 +206,11 @@ impl<S: Transport> Driver<S> {
         };
         match run.function {
             Some(function) => self.start_run((run.key, run.id), &run.registered, function),
-            None => self.lists.batch.ended.push(Finished {
-                key: run.key,
-                ended: Ended::Panicked,
-            }),
+            None => self
+                .lists
+                .batch
+                .ended
+                .push(Finished::new(run.key, Ended::Panicked)),
         }
     }
 
@@ -228,10 +221,10 @@ impl<S: Transport> Driver<S> {
             return false;
         };
         drop_quietly(self.reading.take());
-        self.lists.batch.ended.push(Finished {
-            key: key,
-            ended: Ended::Dropped,
-        });
+        self.lists
+            .batch
+            .ended
+            .push(Finished::new(key, Ended::Dropped));
         true
     }
 

@@ -107,6 +107,30 @@ impl BoxRunFuture {
     }
 }
 
+/// Boxes of run functions that have ended. A driver's thread keeps them, not a
+/// connection.
+#[derive(Default)]
+pub(crate) struct Spares(Vec<BoxRunFuture>);
+
+impl Spares {
+    /// So many are kept at most, of so many bytes each.
+    const MOST: usize = 256;
+    const LARGEST: usize = 1024;
+
+    pub(crate) fn extend(&mut self, boxed: Option<BoxRunFuture>) {
+        if let Some(boxed) = boxed
+            && self.0.len() < Self::MOST
+            && size_of_val(&*boxed.0) <= Self::LARGEST
+        {
+            self.0.push(boxed);
+        }
+    }
+
+    pub(crate) fn take(&mut self) -> Option<BoxRunFuture> {
+        self.0.pop()
+    }
+}
+
 /// Calls the function, in the box that a former run left if that fits, or in a new
 /// one: there its future is left, and the empty box once that has ended.
 pub(crate) fn begin_in(

@@ -24,6 +24,9 @@ pub(crate) const SLOW_POLL: std::time::Duration = std::time::Duration::from_mill
 /// woken; what has ended is committed, and orders are looked for, under one lock.
 pub(crate) struct Group {
     session: Session,
+    /// Those who have not been polled here yet: what this thread allocates for them
+    /// it frees, too.
+    joining: Vec<RunningTask>,
     members: FuturesUnordered<RunningTask>,
     /// Under which the session knows its waker.
     id: u64,
@@ -37,18 +40,26 @@ pub(crate) struct Group {
 impl Group {
     pub(crate) fn new(
         session: Session,
-        members: FuturesUnordered<RunningTask>,
+        joining: Vec<RunningTask>,
         registered: Option<Arc<Registered>>,
         seen_orders: u32,
     ) -> Self {
         Self {
             id: session.next_group_id(),
             session,
-            members,
+            joining,
+            members: FuturesUnordered::new(),
             seen_orders,
             waker: None,
             registered,
         }
+    }
+
+    /// Of those that the driver of a connection has polled, which has ended.
+    pub(crate) fn inherited(session: Session, members: FuturesUnordered<RunningTask>) -> Self {
+        let mut group = Self::new(session, Vec::new(), None, 0);
+        group.members = members;
+        group
     }
 
     /// Passes new orders on to its members, and leaves its waker for more.
@@ -75,6 +86,7 @@ impl Future for Group {
         if this.session.orders() != this.seen_orders {
             this.pass_orders_on(cx);
         }
+        this.members.extend(std::mem::take(&mut this.joining));
         let mut batch = Vec::new();
         let polled = loop {
             match Pin::new(&mut this.members).poll_next(cx) {
@@ -85,7 +97,7 @@ impl Future for Group {
         };
         end_poll(&this.session, this.registered.as_ref(), began);
         if !batch.is_empty() {
-            this.session.finish_batch(&mut batch, Runners::Other);
+            this.session.finish_batch(batch, Runners::Other);
         }
         if polled.is_pending() && !is_same(this.waker.as_ref(), cx) {
             this.pass_orders_on(cx);
@@ -146,7 +158,7 @@ impl Future for Single {
         end_poll(session, this.registered.as_ref(), began);
         polled.map(|ended| {
             this.is_counted = false;
-            session.finish_batch(&mut [ended], Runners::Single);
+            session.finish_batch([ended], Runners::Single);
         })
     }
 }

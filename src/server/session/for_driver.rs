@@ -14,7 +14,7 @@ use super::{Driver, Noticed, Session, State, notice};
 use crate::proto::{ConnectionReport, Input, Phase, ReadOutcome, Reading, TaskKey, Watching};
 use crate::server::admission::Desk;
 use crate::server::response::Body;
-use crate::server::run::drop_results;
+use crate::server::run::{Spares, drop_results};
 use crate::server::task::RunData;
 
 /// So many events may wait for an observer that is slow; then its connection
@@ -47,6 +47,10 @@ pub(crate) struct Batch {
     pub(crate) inputs: Slots<Input>,
     /// Results of what ran in place.
     pub(crate) ended: Slots<Finished>,
+    /// Results of what ran elsewhere, which have been committed there. What is left
+    /// of them goes back to the thread that allocated it.
+    pub(crate) left: Vec<Finished>,
+    pub(crate) spares: Spares,
 }
 
 /// What a write does while single runners are under way, which may soon have
@@ -85,9 +89,11 @@ pub(crate) struct TurnEnd {
 impl Session {
     /// The start of a turn: what has come for the driver; `None`: the
     /// connection is over.
-    pub(crate) fn begin_turn(&self) -> Option<(News, Reading)> {
+    pub(crate) fn begin_turn(&self, batch: &mut Batch) -> Option<(News, Reading)> {
+        let Batch { left, spares, .. } = batch;
         let observer = self.drive(|state| {
             state.driver = Driver::Busy(Noticed::Nothing);
+            std::mem::swap(left, &mut state.left);
             // Behind the line above: who ends this state notices the driver.
             let server_full = self.client().server.places.unsent_bytes.is_full();
             let observer_is_late = state.events.len() > EVENTS_AHEAD;
@@ -99,6 +105,10 @@ impl Session {
             }
             Ok(Arc::clone(&state.observer))
         });
+        if !left.is_empty() {
+            drop_results(left, spares);
+            left.clear();
+        }
         let observer = match observer {
             Ok(observer) => observer,
             Err(news) => return news,
@@ -125,7 +135,12 @@ impl Session {
         desk: &mut Desk,
         now: Instant,
     ) -> Reading {
-        let Batch { inputs, ended } = batch;
+        let Batch {
+            inputs,
+            ended,
+            spares,
+            ..
+        } = batch;
         inputs.forget();
         let reading = self.with_kept_lists(|state, after| {
             self.finish_each(state, ended, now, after);
@@ -151,7 +166,7 @@ impl Session {
             state.spare_places += std::mem::take(&mut desk.spare_places);
             state.connection.reading()
         });
-        drop_results(ended.filled());
+        drop_results(ended.filled(), spares);
         ended.forget();
         reading
     }
@@ -165,7 +180,7 @@ impl Session {
         write: WhileMoreComes,
         now: Instant,
     ) -> Committed {
-        let Batch { ended, .. } = batch;
+        let Batch { ended, spares, .. } = batch;
         let committed = self.with_kept_lists(|state, after| {
             self.finish_each(state, ended, now, after);
             if state.connection.has_actions() {
@@ -187,7 +202,7 @@ impl Session {
             };
             Committed { news, fetched }
         });
-        drop_results(ended.filled());
+        drop_results(ended.filled(), spares);
         ended.forget();
         committed
     }
@@ -199,7 +214,7 @@ impl Session {
         now: Instant,
         after: &mut AfterUnlock,
     ) {
-        for Finished { key, ended } in ended.filled() {
+        for Finished { key, ended, .. } in ended.filled() {
             self.finish(state, *key, ended, || now, after);
         }
     }
@@ -280,15 +295,18 @@ impl Session {
     /// The connection is over, or is from now on: nobody wakes its driver any
     /// more. Also what had come for the driver meanwhile.
     pub(crate) fn leave(&self) -> (ConnectionReport, News) {
-        self.drive(|state| {
+        let (gone, mut left) = self.drive(|state| {
             state.driver = Driver::Gone;
             if state.connection.phase() != Phase::Closed {
                 state.connection.close(self.client().server.clock.now());
             }
             state.connection.settle();
             let news = state.for_driver.take();
-            (state.connection.report(), news)
-        })
+            let left = std::mem::take(&mut state.left);
+            ((state.connection.report(), news), left)
+        });
+        drop_results(&mut left, &mut Spares::default());
+        gone
     }
 
     /// Moves output out. The places of those whom it answers are free from now on.

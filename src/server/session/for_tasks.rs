@@ -5,12 +5,12 @@ use std::task::{Poll, Waker};
 use std::time::Instant;
 
 use super::effects::{AfterUnlock, Unwanted};
-use super::{Ended, Finished, RunnerOrder, Session, State, TaskRecord, notice};
+use super::{Driver, Ended, Finished, RunnerOrder, Session, State, TaskRecord, notice};
 use crate::canary::{Canary, planted};
 use crate::proto::{EndReason, Outcome, TaskFinished, TaskKey};
 use crate::server::error::TaskError;
 use crate::server::response::{Payload, Response, WholeBody};
-use crate::server::run::{RunningTask, drop_results};
+use crate::server::run::{RunningTask, Spares, drop_results};
 use crate::server::task::BlockingFunction;
 use crate::sync::atomic::Ordering;
 use crate::wire::{TaskCode, TaskId};
@@ -26,25 +26,39 @@ pub(crate) enum Runners {
 
 impl Session {
     /// Results of run functions that ran elsewhere.
-    pub(crate) fn finish_batch(&self, batch: &mut [Finished], runners: Runners) {
-        self.with_kept_lists(|state, after| {
+    pub(crate) fn finish_batch<B>(&self, mut batch: B, runners: Runners)
+    where
+        B: AsMut<[Finished]> + IntoIterator<Item = Finished>,
+    {
+        let left = self.with_kept_lists(|state, after| {
+            let results = batch.as_mut();
             if runners == Runners::Single {
-                state.single_runners -= batch.len();
+                state.single_runners -= results.len();
             }
-            for Finished { key, ended } in &mut *batch {
+            for Finished { key, ended, .. } in results {
                 let now = || self.client().server.clock.now();
                 self.finish(state, *key, ended, now, after);
             }
+            let left = match state.driver {
+                Driver::Gone => Some(batch),
+                Driver::Busy(_) | Driver::Parked(_) => {
+                    state.left.extend(batch);
+                    None
+                }
+            };
             if !planted(Canary::LostWakeUp) {
                 notice(&mut state.driver, after);
             }
+            left
         });
-        drop_results(batch);
+        if let Some(mut left) = left {
+            drop_results(left.as_mut(), &mut Spares::default());
+        }
     }
 
     /// The result of one.
     pub(crate) fn finish_one(&self, key: TaskKey, ended: Ended) {
-        self.finish_batch(&mut [Finished { key, ended }], Runners::Other);
+        self.finish_batch([Finished::new(key, ended)], Runners::Other);
     }
 
     /// Commits a result. What is left in `ended` is to be dropped once the lock

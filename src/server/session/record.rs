@@ -9,6 +9,7 @@ use slab::Slab;
 use crate::proto::TaskKey;
 use crate::server::registration::Registered;
 use crate::server::response::Response;
+use crate::server::run::BoxRunFuture;
 use crate::server::task::{BlockingFunction, RunData};
 
 /// What the server keeps for a task, which holds places of the server's limits for
@@ -82,4 +83,16 @@ pub(crate) enum Ended {
 pub(crate) struct Finished {
     pub(crate) key: TaskKey,
     pub(crate) ended: Ended,
+    /// The box in which it ran, which can be used again.
+    pub(crate) function: Option<BoxRunFuture>,
+}
+
+impl Finished {
+    pub(crate) const fn new(key: TaskKey, ended: Ended) -> Self {
+        Self {
+            key,
+            ended,
+            function: None,
+        }
+    }
 }

@@ -59,3 +59,18 @@ impl<T: Default> Slots<T> {
         self.filled = 0;
     }
 }
+
+impl<T: Default> AsMut<[T]> for Slots<T> {
+    fn as_mut(&mut self) -> &mut [T] {
+        self.filled()
+    }
+}
+
+impl<T> IntoIterator for Slots<T> {
+    type Item = T;
+    type IntoIter = std::iter::Take<std::vec::IntoIter<T>>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.places.into_iter().take(self.filled)
+    }
+}
