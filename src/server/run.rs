@@ -294,11 +294,26 @@ impl RunningTask {
         timer.poll_until(grace.end, cx).is_ready()
     }
 
+    /// Polls it, for one who polls it once more at once: its waker is not kept.
+    #[inline]
+    pub(crate) fn poll_again(&mut self, cx: &mut Context<'_>) -> Poll<Finished> {
+        self.look_for_orders(cx);
+        if self.drops {
+            return Poll::Ready(self.dropped());
+        }
+        let mut finished = Finished::new(self.key, Ended::Dropped);
+        if self.poll_function(cx, &mut finished).is_ready() {
+            return Poll::Ready(finished);
+        }
+        Poll::Pending
+    }
+
     /// How it ends without having been polled once more.
-    fn drop_function(&mut self) {
+    fn dropped(&mut self) -> Finished {
         if let Some(function) = self.function.take() {
             drop_quietly(function);
         }
+        Finished::new(self.key, Ended::Dropped)
     }
 }
 
@@ -307,18 +322,13 @@ impl Future for RunningTask {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
-        let mut finished = Finished::new(this.key, Ended::Dropped);
-        this.look_for_orders(cx);
-        if !this.drops {
-            if this.poll_function(cx, &mut finished).is_ready() {
-                return Poll::Ready(finished);
-            }
-            // Most have ended by now, and never need it.
-            this.await_orders(cx);
-        }
-        if this.drops || this.grace_is_over(cx) {
-            this.drop_function();
+        if let Poll::Ready(finished) = this.poll_again(cx) {
             return Poll::Ready(finished);
+        }
+        // Most have ended by now, and never need it.
+        this.await_orders(cx);
+        if this.drops || this.grace_is_over(cx) {
+            return Poll::Ready(this.dropped());
         }
         Poll::Pending
     }
