@@ -69,27 +69,28 @@ pub(super) struct Grace(u64);
 impl Grace {
     /// No grace: [`OnCancel::Drop`].
     const DROP: Self = Self(u64::MAX);
+    /// One of 584 years or more never ends.
+    const ENDLESS: Self = Self(u64::MAX - 1);
 
-    /// One of more than 584 years is cut off there.
     const fn of(on_cancel: OnCancel) -> Self {
         let OnCancel::Cooperate { grace } = on_cancel else {
             return Self::DROP;
         };
         let nanos = grace.as_nanos();
-        if nanos < Self::DROP.0 as u128 {
+        if nanos < Self::ENDLESS.0 as u128 {
             Self(nanos as u64)
         } else {
-            Self(Self::DROP.0 - 1)
+            Self::ENDLESS
         }
     }
 
     pub(super) fn on_cancel(self) -> OnCancel {
-        if self == Self::DROP {
-            return OnCancel::Drop;
-        }
-        OnCancel::Cooperate {
-            grace: Duration::from_nanos(self.0),
-        }
+        let grace = match self {
+            Self::DROP => return OnCancel::Drop,
+            Self::ENDLESS => Duration::MAX,
+            Self(nanos) => Duration::from_nanos(nanos),
+        };
+        OnCancel::Cooperate { grace }
     }
 }
 
