@@ -83,10 +83,10 @@ impl Future for Group {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let this = &mut *self;
         let began = begin_poll(&this.session, this.registered.as_ref());
+        this.members.extend(std::mem::take(&mut this.joining));
         if this.session.orders() != this.seen_orders {
             this.pass_orders_on(cx);
         }
-        this.members.extend(std::mem::take(&mut this.joining));
         let mut batch = Vec::new();
         let polled = loop {
             match Pin::new(&mut this.members).poll_next(cx) {
