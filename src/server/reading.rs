@@ -132,7 +132,7 @@ impl ReadingFunction {
             }
             Some(Ok(mut task)) => {
                 let run_data = task.run_data.take();
-                let kind = task.is_blocking.into();
+                let kind = task.kind;
                 self.returned = Some(task);
                 (ReadOutcome::Run(kind), run_data)
             }

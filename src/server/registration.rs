@@ -11,8 +11,8 @@ use super::error::TaskError;
 use super::places::Places;
 use super::response::Response;
 use super::run::AsyncFunction;
-use super::task::{DynTaskFunction, IsBlocking, TaskContext, TaskFunction};
-use crate::proto::{OnCancel, Policy};
+use super::task::{DynTaskFunction, TaskContext, TaskFunction};
+use crate::proto::{FunctionKind, OnCancel, Policy};
 use crate::sync::atomic::{AtomicU32, Ordering};
 use crate::wire::TaskCode;
 
@@ -56,7 +56,7 @@ pub enum Execution {
 pub struct Registration {
     pub(crate) function: Function,
     pub(crate) execution: Execution,
-    pub(crate) is_blocking: IsBlocking,
+    pub(crate) kind: FunctionKind,
     pub(crate) on_cancel: OnCancel,
     pub(crate) run_limit: Option<Duration>,
     pub(crate) message_limit_bytes: Option<usize>,
@@ -78,11 +78,11 @@ type WholeFunction = dyn Fn(TaskContext, Bytes) -> Result<Response, TaskError> +
 const BEGIN_AFTER: usize = 64 << 10;
 
 impl Registration {
-    fn new(function: Function, is_blocking: IsBlocking) -> Self {
+    fn new(function: Function, kind: FunctionKind) -> Self {
         Self {
             function,
             execution: Execution::default(),
-            is_blocking,
+            kind,
             on_cancel: OnCancel::default(),
             run_limit: None,
             message_limit_bytes: None,
@@ -98,7 +98,7 @@ impl Registration {
         Fut: Future<Output = Result<R, TaskError>> + Send + 'static,
         R: Into<Response> + 'static,
     {
-        Self::new(Function::Async(Box::new(function)), IsBlocking::No)
+        Self::new(Function::Async(Box::new(function)), FunctionKind::Async)
     }
 
     /// A function of the whole message that blocks, and so runs on a thread of
@@ -109,12 +109,15 @@ impl Registration {
         R: Into<Response> + 'static,
     {
         let function = move |context, message| function(context, message).map(Into::into);
-        Self::new(Function::Blocking(Arc::new(function)), IsBlocking::Yes)
+        Self::new(
+            Function::Blocking(Arc::new(function)),
+            FunctionKind::Blocking,
+        )
     }
 
     /// A task function, which reads the message as it arrives.
     pub fn task_function(function: impl TaskFunction) -> Self {
-        Self::new(Function::Streamed(Arc::new(function)), IsBlocking::No)
+        Self::new(Function::Streamed(Arc::new(function)), FunctionKind::Async)
     }
 
     /// Where run functions that are futures run. Default: [`Execution::Auto`].
@@ -173,7 +176,7 @@ impl fmt::Debug for Registration {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Registration")
             .field("execution", &self.execution)
-            .field("is_blocking", &self.is_blocking)
+            .field("kind", &self.kind)
             .field("on_cancel", &self.on_cancel)
             .field("run_limit", &self.run_limit)
             .finish_non_exhaustive()
@@ -202,7 +205,7 @@ impl Registered {
         Self {
             code,
             name: name.into(),
-            policy: Policy::new(registration.on_cancel, registration.is_blocking.into()),
+            policy: Policy::new(registration.on_cancel, registration.kind),
             in_flight: Places::new(registration.max_in_flight),
             slow_polls: AtomicU32::new(0),
             registration,

@@ -16,6 +16,7 @@ mod effects;
 mod for_driver;
 mod for_handles;
 mod for_tasks;
+mod logs;
 mod reader;
 mod record;
 mod slots;

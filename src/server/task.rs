@@ -105,23 +105,8 @@ type MakeRun = Box<dyn FnOnce(TaskContext) -> RunFunction + Send>;
 /// ```
 pub struct Task {
     pub(crate) make: Option<MakeRun>,
-    pub(crate) is_blocking: IsBlocking,
+    pub(crate) kind: FunctionKind,
     pub(crate) run_data: Option<RunData>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum IsBlocking {
-    No,
-    Yes,
-}
-
-impl From<IsBlocking> for FunctionKind {
-    fn from(is_blocking: IsBlocking) -> Self {
-        match is_blocking {
-            IsBlocking::No => Self::Async,
-            IsBlocking::Yes => Self::Blocking,
-        }
-    }
 }
 
 impl Task {
@@ -136,7 +121,7 @@ impl Task {
             Box::new(move |context| RunFunction::Future(BoxRunFuture::new(function(context))));
         Self {
             make: Some(make),
-            is_blocking: IsBlocking::No,
+            kind: FunctionKind::Async,
             run_data: None,
         }
     }
@@ -152,7 +137,7 @@ impl Task {
         });
         Self {
             make: Some(make),
-            is_blocking: IsBlocking::Yes,
+            kind: FunctionKind::Blocking,
             run_data: None,
         }
     }
@@ -162,7 +147,7 @@ impl Task {
     pub const fn nothing() -> Self {
         Self {
             make: None,
-            is_blocking: IsBlocking::No,
+            kind: FunctionKind::Async,
             run_data: None,
         }
     }
