@@ -23,7 +23,7 @@ impl<S> Driver<S> {
             self.unwritten = BytesMut::new();
         }
         self.local.shrink();
-        self.session.drive(|state| state.connection.shrink());
+        self.session.shrink();
         None
     }
 }

@@ -45,8 +45,7 @@ impl Lists {
             return;
         }
         let lists = std::mem::take(self);
-        let Batch { ended, left, .. } = &lists.batch;
-        let rooms = [ended.capacity(), left.capacity(), lists.singles.capacity()];
+        let rooms = [lists.batch.ended.capacity(), lists.singles.capacity()];
         if rooms.into_iter().all(|room| room <= MOST_KEPT) {
             let _ = KEPT.try_with(|kept| kept.set(Some(lists)));
         }

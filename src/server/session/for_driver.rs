@@ -14,7 +14,7 @@ use super::{Driver, Noticed, Session, State, notice};
 use crate::proto::{ConnectionReport, Input, Phase, ReadOutcome, Reading, TaskKey, Watching};
 use crate::server::admission::Desk;
 use crate::server::response::Body;
-use crate::server::run::{Spares, drop_results};
+use crate::server::run::{GROUP, Spares, drop_results};
 use crate::server::task::RunData;
 
 /// So many events may wait for an observer that is slow; then its connection
@@ -27,6 +27,9 @@ const BATCH: usize = 64;
 /// Bytes after which a batch ends: what it brings is still in the processor's
 /// nearest cache when it is answered.
 const BATCH_BYTES: usize = 8192;
+
+/// A list of what is left keeps room for so many: a group of run functions.
+const LEFT_KEPT: usize = GROUP;
 
 /// What the driver finds in the state at the start of a turn.
 #[derive(Default)]
@@ -93,7 +96,10 @@ impl Session {
         let Batch { left, spares, .. } = batch;
         let observer = self.drive(|state| {
             state.driver = Driver::Busy(Noticed::Nothing);
-            std::mem::swap(left, &mut state.left);
+            // A connection that has none gets no memory for them either.
+            if !state.left.is_empty() {
+                std::mem::swap(left, &mut state.left);
+            }
             // Behind the line above: who ends this state notices the driver.
             let server_full = self.client().server.places.unsent_bytes.is_full();
             let observer_is_late = state.events.len() > EVENTS_AHEAD;
@@ -108,6 +114,7 @@ impl Session {
         if !left.is_empty() {
             drop_results(left, spares);
             left.clear();
+            left.shrink_to(LEFT_KEPT);
         }
         let observer = match observer {
             Ok(observer) => observer,
@@ -314,6 +321,15 @@ impl Session {
         let mut state = self.lock();
         self.release_spare_places(&mut state);
         state.connection.poll_output(into);
+    }
+
+    /// Gives back what a quiet connection does not need.
+    pub(crate) fn shrink(&self) {
+        self.drive(|state| {
+            state.connection.shrink();
+            state.runners.shrink_to_fit();
+            state.left.shrink_to_fit();
+        });
     }
 
     /// Wakes the driver, whatever it is doing.
