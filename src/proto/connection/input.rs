@@ -72,7 +72,9 @@ impl<T> Connection<T> {
                 else {
                     return false;
                 };
-                if self.admit(header, *found, buffer, at, admission, now, into) {
+                if self.has_server_places(header, &found, admission)
+                    && self.admit(header, *found, buffer, at, now, into)
+                {
                     return true;
                 }
                 continue;
@@ -96,6 +98,8 @@ impl<T> Connection<T> {
         self.bytes_read += bytes as u64;
     }
 
+    /// Inlined, with what it calls for a header: what they hand on would be copied
+    /// just after it was written, which takes longer than all that they do.
     #[inline(always)]
     fn handle_part(
         &mut self,
@@ -163,7 +167,8 @@ impl<T> Connection<T> {
         };
         if let Some(found) = found {
             let Some(rule) = self.missing_place() else {
-                return self.admit(header, found, buffer, at, admission, now, into);
+                return self.has_server_places(header, &found, admission)
+                    && self.admit(header, found, buffer, at, now, into);
             };
             self.actions.push(Action::LimitReached(rule));
             self.current = Current::Held(header, Box::new(found));
@@ -228,7 +233,25 @@ impl<T> Connection<T> {
         }
     }
 
-    /// The header has its place on the connection; the server's come next.
+    /// The header has its place on the connection; the server's come next. Where
+    /// there are none its message is discarded.
+    #[inline(always)]
+    fn has_server_places(
+        &mut self,
+        header: RequestHeader,
+        found: &Found<T>,
+        admission: &mut impl Admission<T>,
+    ) -> bool {
+        let Err(rule) = admission.take_places(&found.task) else {
+            return true;
+        };
+        self.actions.push(Action::LimitReached(rule));
+        let after = After::Error(ErrorCode::UNAVAILABLE);
+        self.discard_up_to(header, after, found.message_limit_bytes);
+        false
+    }
+
+    /// The header has all its places: its task begins.
     #[inline(always)]
     fn admit(
         &mut self,
@@ -242,16 +265,9 @@ impl<T> Connection<T> {
         }: Found<T>,
         buffer: &[u8],
         at: &mut usize,
-        admission: &mut impl Admission<T>,
         now: Instant,
         into: &mut Input,
     ) -> bool {
-        if let Err(rule) = admission.take_places(&task) {
-            self.actions.push(Action::LimitReached(rule));
-            let after = After::Error(ErrorCode::UNAVAILABLE);
-            self.discard_up_to(header, after, limit_bytes);
-            return false;
-        }
         let RequestHeader { code, id } = header;
         let key = self.ledger.begin(id, code, policy, task, now);
         let task = Receiving {
