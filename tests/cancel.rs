@@ -5,6 +5,7 @@ mod wire_client;
 
 use std::future::poll_fn;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
@@ -451,4 +452,62 @@ async fn a_task_that_nobody_cancels_knows_so() {
     let mut client = WireClient::connect(&server);
     client.ask(TESTED, 1, b"").await;
     client.expect(ok(1, "false false")).await;
+}
+
+/// One among many is found without a look at the others.
+#[tokio::test(start_paused = true)]
+async fn a_cancel_polls_none_but_the_function_that_it_is_for() {
+    for execution in EXECUTIONS {
+        let polls = Arc::new(AtomicUsize::new(0));
+        let counts = Arc::clone(&polls);
+        let waits = Registration::task(move |_, _| {
+            let counts = Arc::clone(&counts);
+            poll_fn(move |_| {
+                counts.fetch_add(1, Ordering::Relaxed);
+                Poll::<Result<&str, TaskError>>::Pending
+            })
+        });
+        let mut client = WireClient::connect(&server(waits.execution(execution)));
+        for task in 0..100 {
+            client.ask(TESTED, task, b"").await;
+        }
+        settle().await;
+        let before = polls.load(Ordering::Relaxed);
+        assert!(before >= 100, "all wait");
+        for task in [50, 0, 99] {
+            client.ask(CANCEL, task, b"").await;
+            client.expect(cancelled(task)).await;
+        }
+        assert_eq!(polls.load(Ordering::Relaxed), before, "{execution:?}");
+    }
+}
+
+/// A response's bytes may be the application's own: they go with the answer, wherever it ran.
+#[tokio::test(start_paused = true)]
+async fn what_a_function_returned_is_dropped_once_it_is_answered() {
+    struct Owner(Arc<()>);
+    impl AsRef<[u8]> for Owner {
+        fn as_ref(&self) -> &[u8] {
+            b"owned"
+        }
+    }
+    for execution in EXECUTIONS {
+        let shared = Arc::new(());
+        let owned = Arc::clone(&shared);
+        let returns = Registration::task(move |_, _| {
+            let owner = Owner(Arc::clone(&owned));
+            async move {
+                tokio::task::yield_now().await;
+                Ok(Bytes::from_owner(owner))
+            }
+        });
+        let mut client = WireClient::connect(&server(returns.execution(execution)));
+        for task in 0..3 {
+            client.ask(TESTED, task, b"").await;
+            client.expect(ok(task, "owned")).await;
+        }
+        settle().await;
+        // The test's and the registration's.
+        assert_eq!(Arc::strong_count(&shared), 2, "{execution:?}");
+    }
 }

@@ -112,3 +112,73 @@ impl<T> IndexMut<u32> for Entries<T> {
         &mut self.slots[slot as usize]
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn occupied(entries: &Entries<char>) -> Vec<(u32, char)> {
+        let tasks = entries.iter();
+        let tasks = tasks.filter_map(|(slot, entry)| Some((slot, entry.task?)));
+        tasks.collect()
+    }
+
+    fn put(entries: &mut Entries<char>, task: char) -> u32 {
+        let (slot, entry) = entries.claim(Instant::now());
+        entry.task = Some(task);
+        slot
+    }
+
+    fn take(entries: &mut Entries<char>, slot: u32) {
+        assert!(entries[slot].task.take().is_some());
+        entries.release(slot);
+    }
+
+    #[test]
+    fn the_slot_that_was_left_last_is_used_first() {
+        let mut entries = Entries::new();
+        let slots: Vec<_> = "abc".chars().map(|task| put(&mut entries, task)).collect();
+        take(&mut entries, slots[0]);
+        take(&mut entries, slots[2]);
+        assert_eq!((entries.len(), occupied(&entries)), (1, vec![(1, 'b')]));
+        assert!(entries.get(slots[0]).is_none() && entries.get_mut(slots[2]).is_none());
+        assert_eq!(put(&mut entries, 'd'), slots[2]);
+        assert_eq!(put(&mut entries, 'e'), slots[0]);
+        assert_eq!(put(&mut entries, 'f'), 3);
+        assert_eq!(entries.len(), 4);
+    }
+
+    #[test]
+    fn what_is_vacant_behind_the_last_entry_is_given_back_and_the_rest_is_used_again() {
+        let mut entries = Entries::new();
+        for task in "abcde".chars() {
+            put(&mut entries, task);
+        }
+        for slot in [4, 0, 3, 1] {
+            take(&mut entries, slot);
+        }
+        entries.shrink_to_fit();
+        assert_eq!(occupied(&entries), [(2, 'c')]);
+        assert_eq!((entries.slots.len(), entries.slots.capacity()), (3, 3));
+        let slots: Vec<_> = "fgh".chars().map(|task| put(&mut entries, task)).collect();
+        assert_eq!(slots, [0, 1, 3]);
+        for slot in 0..4 {
+            take(&mut entries, slot);
+        }
+        entries.shrink_to_fit();
+        assert_eq!(entries.slots.capacity(), 0);
+    }
+
+    #[test]
+    fn only_empty_slots_of_a_large_burst_are_oversized() {
+        let mut entries = Entries::new();
+        assert!(!entries.is_oversized());
+        let slots: Vec<_> = (0..4097).map(|_| put(&mut entries, 'a')).collect();
+        for slot in &slots[1..] {
+            take(&mut entries, *slot);
+        }
+        assert!(!entries.is_oversized(), "one is left");
+        take(&mut entries, slots[0]);
+        assert!(entries.is_oversized());
+    }
+}

@@ -258,3 +258,30 @@ impl RunBox for InSpan {
         Begun::Misfit
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn waits_with<const BYTES: usize>(
+        _: TaskContext,
+        message: Bytes,
+    ) -> Result<Response, TaskError> {
+        let room = [0; BYTES];
+        std::future::pending::<()>().await;
+        drop((message, room));
+        Ok(Response::from(""))
+    }
+
+    #[test]
+    fn boxes_of_large_futures_and_of_too_many_are_not_kept() {
+        let mut spares = Spares::default();
+        spares.extend(None);
+        spares.extend(Some(waits_with::<{ Spares::LARGEST }>.new_box()));
+        assert!(spares.take().is_none());
+        for _ in 0..=Spares::MOST {
+            spares.extend(Some(waits_with::<16>.new_box()));
+        }
+        assert_eq!(std::iter::from_fn(|| spares.take()).count(), Spares::MOST);
+    }
+}

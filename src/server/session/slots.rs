@@ -74,3 +74,24 @@ impl<T> IntoIterator for Slots<T> {
         self.places.into_iter().take(self.filled)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn places_are_filled_again_and_only_those_that_are_filled_are_seen() {
+        let mut slots = Slots::default();
+        slots.push(1);
+        *slots.next() = 2;
+        slots.push(3);
+        slots.take_back();
+        assert_eq!(slots.filled(), [1, 2]);
+        assert_eq!(slots.len(), 2);
+        slots.forget();
+        assert!(slots.is_empty() && slots.capacity() >= 3);
+        assert_eq!(*slots.next(), 1, "as it was left");
+        *slots.next() = 5;
+        assert_eq!(slots.into_iter().collect::<Vec<_>>(), [1, 5]);
+    }
+}
