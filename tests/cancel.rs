@@ -485,7 +485,7 @@ async fn a_cancel_polls_none_but_the_function_that_it_is_for() {
 /// A response's bytes may be the application's own: they go with the answer, wherever it ran.
 #[tokio::test(start_paused = true)]
 async fn what_a_function_returned_is_dropped_once_it_is_answered() {
-    struct Owner(Arc<()>);
+    struct Owner(#[expect(dead_code, reason = "only counted")] Arc<()>);
     impl AsRef<[u8]> for Owner {
         fn as_ref(&self) -> &[u8] {
             b"owned"
