@@ -511,3 +511,28 @@ async fn what_a_function_returned_is_dropped_once_it_is_answered() {
         assert_eq!(Arc::strong_count(&shared), 2, "{execution:?}");
     }
 }
+
+/// The driver has looked at orders again by the time that it moves the function to
+/// the executor.
+#[tokio::test(start_paused = true)]
+async fn a_cancel_in_a_later_batch_of_the_same_read_reaches_a_function_that_pends() {
+    for execution in EXECUTIONS {
+        let notes = Notes::default();
+        let mut client = WireClient::connect(&server(sleeper(&notes).execution(execution)));
+        let mut requests = request(TESTED, 1000, b"");
+        for task in 0..200 {
+            requests.extend_from_slice(&request(ECHO, task, b""));
+        }
+        requests.extend_from_slice(&request(CANCEL, 1000, b""));
+        requests.extend_from_slice(&request(ECHO, 200, b""));
+        let began = Instant::now();
+        client.send(&requests).await;
+        let mut is_cancelled = false;
+        for _ in 0..202 {
+            is_cancelled |= client.answer().await == Some(cancelled(1000));
+        }
+        assert!(is_cancelled);
+        assert_eq!(began.elapsed(), Duration::ZERO, "{execution:?}");
+        assert_eq!(notes.take(), ["dropped"]);
+    }
+}

@@ -79,13 +79,8 @@ pub(crate) struct State {
     /// Places of L6 that ended tasks left, for the next ones of the same turn:
     /// given back before what they answered is written.
     spare_places: usize,
-    /// What is left of committed results, until the driver takes it.
-    left: Vec<Finished>,
-    /// The wakers of run functions that wait by themselves, until there is an order
-    /// for them; a task's tag says which is its.
-    runners: Slab<Waker>,
-    /// The wakers of groups of run functions, until there is an order for any of them.
-    groups: BTreeMap<u64, Waker>,
+    /// On the heap: most connections never have one.
+    pended: Option<Box<Pended>>,
     /// Run functions that have an executor task each: while some are under
     /// way, a write waits for them one turn.
     pub(crate) single_runners: usize,
@@ -99,6 +94,30 @@ pub(crate) struct State {
     /// Rules of limits that were warned of: a peer must not fill the log.
     warned: Vec<&'static str>,
     span: tracing::Span,
+}
+
+/// What there is of run functions that did not end in place.
+#[derive(Default)]
+struct Pended {
+    /// What is left of committed results, until the driver takes it.
+    left: Vec<Finished>,
+    /// The wakers of those that wait by themselves, until there is an order for
+    /// them; a task's tag says which is its.
+    runners: Slab<Waker>,
+    /// The wakers of groups, until there is an order for anybody in one of them.
+    groups: BTreeMap<u64, Waker>,
+}
+
+impl Pended {
+    fn is_empty(&self) -> bool {
+        self.left.is_empty() && self.runners.is_empty() && self.groups.is_empty()
+    }
+}
+
+impl State {
+    fn pended(&mut self) -> &mut Pended {
+        self.pended.get_or_insert_default()
+    }
 }
 
 impl Session {
@@ -117,9 +136,7 @@ impl Session {
                 counted_unsent: 0,
                 counted_held: 0,
                 spare_places: 0,
-                left: Vec::new(),
-                runners: Slab::new(),
-                groups: BTreeMap::new(),
+                pended: None,
                 single_runners: 0,
                 observer_is_silent: observer.is_silent(),
                 observer,

@@ -13,7 +13,7 @@ impl<S> Driver<S> {
         drop_each(news.into_iter().flat_map(|news| news.new_bodies));
         self.bodies.drop_all();
         drop_quietly(self.reading.take());
-        let groups = self.lists.groups.drain(..).flat_map(|(_, members)| members);
+        let groups = self.lists.groups.drain(..).flat_map(|group| group.members);
         let singles = self.lists.singles.drain(..).map(|(_, task)| task);
         for task in groups.chain(singles) {
             self.local.push(task);

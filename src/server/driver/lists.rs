@@ -15,8 +15,13 @@ thread_local! {
 /// A thread keeps no lists with room for more.
 const MOST_KEPT: usize = 1024;
 
-/// Run functions that share executor tasks: what their registration is, and they.
-pub(super) type Groups = Vec<(Arc<Registered>, Vec<RunningTask>)>;
+/// Run functions of one registration, which will share an executor task.
+pub(super) struct NewGroup {
+    pub(super) registered: Arc<Registered>,
+    pub(super) members: Vec<RunningTask>,
+    /// The orders that had been given when the first of them began.
+    pub(super) seen_orders: u32,
+}
 
 #[derive(Default)]
 pub(super) struct Lists {
@@ -24,7 +29,7 @@ pub(super) struct Lists {
     pub(super) batch: Batch,
     /// What pended in place and goes to the executor at the end of the turn: in
     /// groups of one registration each, or by itself.
-    pub(super) groups: Groups,
+    pub(super) groups: Vec<NewGroup>,
     pub(super) singles: Vec<(Arc<Registered>, RunningTask)>,
     /// The box of a run function that has ended, for the next one.
     pub(super) spare: Option<BoxRunFuture>,

@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
+use super::lists::NewGroup;
 use super::{Driver, Lists};
 use crate::proto::TaskKey;
 use crate::runtime::Transport;
@@ -155,11 +156,16 @@ impl<S: Transport> Driver<S> {
             Execution::Auto if !registered.is_slow() => {
                 let groups = &mut self.lists.groups;
                 let last = groups.last_mut();
-                let last = last
-                    .filter(|(of, members)| Arc::ptr_eq(of, registered) && members.len() < GROUP);
+                let last = last.filter(|group| {
+                    Arc::ptr_eq(&group.registered, registered) && group.members.len() < GROUP
+                });
                 match last {
-                    Some((_, members)) => members.push(task(Watch::Group)),
-                    None => groups.push((Arc::clone(registered), vec![task(Watch::Group)])),
+                    Some(group) => group.members.push(task(Watch::Group)),
+                    None => groups.push(NewGroup {
+                        registered: Arc::clone(registered),
+                        members: vec![task(Watch::Group)],
+                        seen_orders,
+                    }),
                 }
             }
             Execution::Auto | Execution::Spawn => {
@@ -232,13 +238,14 @@ impl<S: Transport> Driver<S> {
     pub(super) fn spawn_pending(&mut self) {
         self.spawn_singles();
         let executor = &self.session.client().server.executor;
-        for (registered, members) in self.lists.groups.drain(..) {
-            let group = Group::new(
-                self.session.clone(),
+        for group in self.lists.groups.drain(..) {
+            let NewGroup {
+                registered,
                 members,
-                Some(registered),
-                self.seen_orders,
-            );
+                seen_orders,
+            } = group;
+            let session = self.session.clone();
+            let group = Group::new(session, members, Some(registered), seen_orders);
             executor.spawn(Box::pin(group));
         }
     }

@@ -172,13 +172,16 @@ impl Session {
         attachments.order = order;
         attachments.is_told = true;
         after.wakers.extend(attachments.listeners.drain());
-        let runner = state.connection.tag_mut(key);
-        let runner = runner.map(|runner| std::mem::replace(runner, NO_TAG) as usize);
-        match runner.and_then(|runner| state.runners.try_remove(runner)) {
-            Some(runner) => after.wakers.push(runner),
-            None => after
-                .wakers
-                .extend(std::mem::take(&mut state.groups).into_values()),
+        let tag = state.connection.tag_mut(key);
+        let tag = tag.map(|tag| std::mem::replace(tag, NO_TAG));
+        if let Some(pended) = &mut state.pended {
+            match tag.and_then(|tag| pended.runners.try_remove(tag as usize)) {
+                Some(runner) => after.wakers.push(runner),
+                None => {
+                    let groups = std::mem::take(&mut pended.groups);
+                    after.wakers.extend(groups.into_values());
+                }
+            }
         }
         if !planted(Canary::OrderUnseen) {
             self.0.orders.increment();
@@ -212,8 +215,10 @@ impl Session {
         if let Some(attachments) = &mut record.attachments {
             after.wakers.extend(attachments.listeners.drain());
         }
-        if retired.tag != NO_TAG {
-            let runner = state.runners.try_remove(retired.tag as usize);
+        if retired.tag != NO_TAG
+            && let Some(pended) = &mut state.pended
+        {
+            let runner = pended.runners.try_remove(retired.tag as usize);
             after.drop_later(runner.map(Unwanted::Waker));
         }
         *after.retired.next() = Some(retired.task);

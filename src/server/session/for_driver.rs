@@ -97,8 +97,10 @@ impl Session {
         let observer = self.drive(|state| {
             state.driver = Driver::Busy(Noticed::Nothing);
             // A connection that has none gets no memory for them either.
-            if !state.left.is_empty() {
-                std::mem::swap(left, &mut state.left);
+            if let Some(pended) = &mut state.pended
+                && !pended.left.is_empty()
+            {
+                std::mem::swap(left, &mut pended.left);
             }
             // Behind the line above: who ends this state notices the driver.
             let server_full = self.client().server.places.unsent_bytes.is_full();
@@ -309,8 +311,9 @@ impl Session {
             }
             state.connection.settle();
             let news = state.for_driver.take();
-            let left = std::mem::take(&mut state.left);
-            ((state.connection.report(), news), left)
+            let pended = state.pended.as_mut();
+            let left = pended.map(|pended| std::mem::take(&mut pended.left));
+            ((state.connection.report(), news), left.unwrap_or_default())
         });
         drop_results(&mut left, &mut Spares::default());
         gone
@@ -327,8 +330,11 @@ impl Session {
     pub(crate) fn shrink(&self) {
         self.drive(|state| {
             state.connection.shrink();
-            state.runners.shrink_to_fit();
-            state.left.shrink_to_fit();
+            state.pended.take_if(|pended| pended.is_empty());
+            if let Some(pended) = &mut state.pended {
+                pended.runners.shrink_to_fit();
+                pended.left.shrink_to_fit();
+            }
         });
     }
 

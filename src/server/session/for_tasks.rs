@@ -39,7 +39,7 @@ impl Session {
             let left = match state.driver {
                 Driver::Gone => Some(batch),
                 Driver::Busy(_) | Driver::Parked(_) => {
-                    state.left.extend(batch);
+                    state.pended().left.extend(batch);
                     None
                 }
             };
@@ -137,17 +137,16 @@ impl Session {
         let (order, before) = {
             let mut state = self.lock();
             let State {
-                connection,
-                runners,
-                ..
+                connection, pended, ..
             } = &mut *state;
-            let Some(runner) = connection.tag_mut(key) else {
+            let Some(tag) = connection.tag_mut(key) else {
                 return RunnerOrder::Drop;
             };
-            let before = match runners.get_mut(*runner as usize) {
+            let runners = &mut pended.get_or_insert_default().runners;
+            let before = match runners.get_mut(*tag as usize) {
                 Some(runner) => Some(std::mem::replace(runner, waker.clone())),
                 None => {
-                    *runner = runners.insert(waker.clone()) as u32;
+                    *tag = runners.insert(waker.clone()) as u32;
                     None
                 }
             };
@@ -173,7 +172,7 @@ impl Session {
         members: impl Iterator<Item = &'a mut RunningTask>,
     ) -> Vec<Waker> {
         let mut state = self.lock();
-        let before = state.groups.insert(group, waker.clone());
+        let before = state.pended().groups.insert(group, waker.clone());
         let orders = self.orders();
         let to_wake = if std::mem::replace(seen_orders, orders) == orders {
             Vec::new()
@@ -186,7 +185,7 @@ impl Session {
     }
 
     pub(crate) fn forget_group(&self, group: u64) {
-        let waker = self.lock().groups.remove(&group);
+        let waker = self.lock().pended().groups.remove(&group);
         drop(waker);
     }
 
