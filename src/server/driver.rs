@@ -22,7 +22,7 @@ use std::time::Instant;
 use bytes::BytesMut;
 use tokio_util::sync::WaitForCancellationFutureOwned;
 
-use self::lists::Lists;
+use self::lists::{LentLists, Lists};
 use self::local::LocalTasks;
 use self::stopwatch::Stopwatch;
 use super::admission::Desk;
@@ -100,7 +100,7 @@ pub(crate) struct Driver<S> {
     has_ended: bool,
     /// What the reading of input came to when it was last looked at.
     may_read: Reading,
-    lists: Lists,
+    lists: LentLists,
     local: LocalTasks,
     stopwatch: Stopwatch,
     /// How many orders to run functions had been given when it last looked.
@@ -144,7 +144,7 @@ impl<S: Transport> Driver<S> {
             write_side: Side::MayGoOn,
             has_ended: false,
             may_read: Reading::Take,
-            lists: Lists::default(),
+            lists: LentLists::default(),
             local: LocalTasks::default(),
             seen_orders: 0,
             reading: None,
@@ -177,7 +177,7 @@ impl<S: Transport> Driver<S> {
         self.desk.refresh();
         self.poll_context(cx, now);
         self.poll_local(cx);
-        let Some((news, reading)) = self.session.begin_turn(&mut self.lists.batch) else {
+        let Some((news, reading)) = self.session.begin_turn(&mut self.lists.get().batch) else {
             return Turn::Over;
         };
         self.may_read = reading;
@@ -316,7 +316,7 @@ impl<S: Transport> Future for Driver<S> {
     type Output = ConnectionReport;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<ConnectionReport> {
-        self.lists = Lists::lent();
+        self.lists.borrow();
         let polled = self.turns(cx);
         self.lists.give_back();
         polled

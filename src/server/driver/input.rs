@@ -26,7 +26,7 @@ impl<S: Transport> Driver<S> {
                 budget.bytes += read;
             }
             self.take_batch(read, now);
-            let taken = self.lists.batch.inputs.len();
+            let taken = self.lists.get().batch.inputs.len();
             budget.items += taken;
             self.act_on_inputs(now);
             if taken == 0 {
@@ -81,7 +81,7 @@ impl<S: Transport> Driver<S> {
     /// Commits what ran in place, and takes the next inputs, under one lock.
     fn take_batch(&mut self, newly_read: usize, now: Instant) {
         self.may_read = self.session.take_inputs(
-            &mut self.lists.batch,
+            &mut self.lists.get().batch,
             newly_read,
             self.buffer.unread(),
             &mut self.desk,
@@ -90,7 +90,7 @@ impl<S: Transport> Driver<S> {
     }
 
     fn act_on_inputs(&mut self, now: Instant) {
-        let mut inputs = std::mem::take(&mut self.lists.batch.inputs);
+        let mut inputs = std::mem::take(&mut self.lists.get().batch.inputs);
         let buffer = std::mem::take(&mut self.buffer);
         let registrations = self.desk.registrations();
         // What was cancelled in the batch that brought it need not start (T10).
@@ -102,7 +102,7 @@ impl<S: Transport> Driver<S> {
                     if was_cancelled && !self.session.may_start(*key) =>
                 {
                     let (key, ended) = (*key, Ended::Dropped);
-                    self.lists.batch.ended.push(Finished::new(key, ended));
+                    self.lists.get().batch.ended.push(Finished::new(key, ended));
                     *input = Input::Handled;
                 }
                 Input::End { .. } if was_cancelled && self.drop_unwanted_reading() => {}
@@ -127,7 +127,7 @@ impl<S: Transport> Driver<S> {
                 Input::Payload { .. } | Input::Handled => {}
             }
         }
-        self.lists.batch.inputs = inputs;
+        self.lists.get().batch.inputs = inputs;
         self.buffer = buffer;
     }
 }

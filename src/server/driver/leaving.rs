@@ -1,6 +1,6 @@
 //! The end of a connection's task, however it comes (PROTOCOL D5).
 
-use super::Driver;
+use super::{Driver, Lists};
 use crate::proto::ConnectionReport;
 use crate::server::run::{Group, drop_each, drop_quietly, unless_panics};
 use crate::server::session::Runners;
@@ -13,11 +13,16 @@ impl<S> Driver<S> {
         drop_each(news.into_iter().flat_map(|news| news.new_bodies));
         self.bodies.drop_all();
         drop_quietly(self.reading.take());
-        let groups = self.lists.groups.drain(..).flat_map(|group| group.members);
-        let singles = self.lists.singles.drain(..).map(|(_, task)| task);
-        for task in groups.chain(singles) {
-            self.local.push(task);
-        }
+        let Lists {
+            groups,
+            singles,
+            new_local,
+            ..
+        } = self.lists.get();
+        let groups = groups.drain(..).flat_map(|group| group.members);
+        let singles = singles.drain(..).map(|(_, task)| task);
+        let tasks = groups.chain(singles).chain(new_local.drain(..));
+        self.local.extend(tasks);
         if let Some(members) = self.local.take() {
             // A cooperating function keeps its grace, on the executor (T10),
             // if there still is one: a panic here could be the second.
@@ -25,8 +30,8 @@ impl<S> Driver<S> {
             let executor = &self.session.client().server.executor;
             let _ = unless_panics(|| executor.spawn(Box::pin(group)));
         }
-        if !self.lists.batch.ended.is_empty() {
-            let ended = std::mem::take(&mut self.lists.batch.ended);
+        if !self.lists.get().batch.ended.is_empty() {
+            let ended = std::mem::take(&mut self.lists.get().batch.ended);
             self.session.finish_batch(ended, Runners::Other);
         }
         report

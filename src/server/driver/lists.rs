@@ -9,7 +9,7 @@ use crate::server::run::{BoxRunFuture, RunningTask};
 use crate::server::session::Batch;
 
 thread_local! {
-    static KEPT: Cell<Option<Lists>> = const { Cell::new(None) };
+    static KEPT: Cell<Option<Box<Lists>>> = const { Cell::new(None) };
 }
 
 /// A thread keeps no lists with room for more.
@@ -31,27 +31,63 @@ pub(super) struct Lists {
     /// groups of one registration each, or by itself.
     pub(super) groups: Vec<NewGroup>,
     pub(super) singles: Vec<(Arc<Registered>, RunningTask)>,
+    /// What pended in place and stays. Some of it goes on at once, and needs no
+    /// place among what waits.
+    pub(super) new_local: Vec<RunningTask>,
     /// The box of a run function that has ended, for the next one.
     pub(super) spare: Option<BoxRunFuture>,
 }
 
 impl Lists {
-    /// Those of this thread, unless it is about to end.
-    pub(super) fn lent() -> Self {
-        KEPT.try_with(Cell::take).ok().flatten().unwrap_or_default()
+    fn are_empty(&self) -> bool {
+        self.batch.ended.is_empty()
+            && self.groups.is_empty()
+            && self.singles.is_empty()
+            && self.new_local.is_empty()
     }
 
-    /// Leaves none here, unless they hold what another connection must not find.
-    pub(super) fn give_back(&mut self) {
-        self.batch.inputs.forget();
-        let are_empty =
-            self.batch.ended.is_empty() && self.groups.is_empty() && self.singles.is_empty();
-        if !are_empty {
-            return;
+    fn are_small(&self) -> bool {
+        let rooms = [
+            self.batch.ended.capacity(),
+            self.singles.capacity(),
+            self.new_local.capacity(),
+        ];
+        rooms.into_iter().all(|room| room <= MOST_KEPT)
+    }
+}
+
+/// A thread's lists, while it polls the driver.
+#[derive(Default)]
+pub(super) struct LentLists(Option<Box<Lists>>);
+
+impl LentLists {
+    /// Takes those of this thread, if it has any left.
+    pub(super) fn borrow(&mut self) {
+        if self.0.is_none() {
+            self.0 = KEPT.try_with(Cell::take).ok().flatten();
         }
-        let lists = std::mem::take(self);
-        let rooms = [lists.batch.ended.capacity(), lists.singles.capacity()];
-        if rooms.into_iter().all(|room| room <= MOST_KEPT) {
+    }
+
+    #[inline]
+    pub(super) fn get(&mut self) -> &mut Lists {
+        match &mut self.0 {
+            Some(lists) => lists,
+            none => Self::new_in(none),
+        }
+    }
+
+    #[cold]
+    fn new_in(none: &mut Option<Box<Lists>>) -> &mut Lists {
+        none.insert(Box::default())
+    }
+
+    /// Leaves them to the next driver, unless they hold what it must not find.
+    pub(super) fn give_back(&mut self) {
+        let Some(mut lists) = self.0.take_if(|lists| lists.are_empty()) else {
+            return;
+        };
+        lists.batch.inputs.forget();
+        if lists.are_small() {
             let _ = KEPT.try_with(|kept| kept.set(Some(lists)));
         }
     }

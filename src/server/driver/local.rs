@@ -6,42 +6,33 @@ use std::task::{Context, Poll};
 use futures_util::Stream;
 use futures_util::stream::FuturesUnordered;
 
-use super::{Driver, ITEMS};
+use super::{Driver, ITEMS, Lists};
 use crate::server::run::RunningTask;
 use crate::server::session::Finished;
 
-/// The functions that are under way. Most connections never have any, and pay nothing.
+/// The functions that wait. Most connections never have any, and pay nothing.
 #[derive(Default)]
-pub(super) struct LocalTasks {
-    /// Those that have come in this turn. Some go on at once, and need no place
-    /// among those that wait.
-    new: Vec<RunningTask>,
-    waiting: Option<FuturesUnordered<RunningTask>>,
-}
+pub(super) struct LocalTasks(Option<FuturesUnordered<RunningTask>>);
 
 impl LocalTasks {
-    #[inline]
-    pub(super) fn push(&mut self, task: RunningTask) {
-        self.new.push(task);
+    pub(super) fn extend(&mut self, tasks: impl Iterator<Item = RunningTask>) {
+        for task in tasks {
+            self.0.get_or_insert_default().push(task);
+        }
     }
 
     /// Those that are left, if there are any.
     pub(super) fn take(&mut self) -> Option<FuturesUnordered<RunningTask>> {
-        let new = std::mem::take(&mut self.new);
-        if !new.is_empty() {
-            self.waiting.get_or_insert_default().extend(new);
-        }
-        self.waiting.take().filter(|tasks| !tasks.is_empty())
+        self.0.take().filter(|tasks| !tasks.is_empty())
     }
 
     /// Gives back what none of them needs.
     pub(super) fn shrink(&mut self) {
-        self.waiting = self.take();
-        self.new = Vec::new();
+        self.0 = self.take();
     }
 
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Finished>> {
-        match &mut self.waiting {
+        match &mut self.0 {
             Some(tasks) => Pin::new(tasks).poll_next(cx),
             None => Poll::Ready(None),
         }
@@ -52,7 +43,7 @@ impl<S> Driver<S> {
     pub(super) fn poll_local(&mut self, cx: &mut Context<'_>) {
         for _ in 0..ITEMS {
             match self.local.poll_next(cx) {
-                Poll::Ready(Some(finished)) => self.lists.batch.ended.push(finished),
+                Poll::Ready(Some(finished)) => self.lists.get().batch.ended.push(finished),
                 Poll::Ready(None) | Poll::Pending => return,
             }
         }
@@ -61,16 +52,20 @@ impl<S> Driver<S> {
 
     /// Those that have come since the turn's first look.
     pub(super) fn poll_new_local(&mut self, cx: &mut Context<'_>) {
-        if self.local.new.is_empty() {
+        let Lists {
+            new_local, batch, ..
+        } = self.lists.get();
+        if new_local.is_empty() {
             return;
         }
-        let LocalTasks { new, waiting } = &mut self.local;
-        for mut task in new.drain(..) {
-            match task.poll_again(cx) {
-                Poll::Ready(finished) => self.lists.batch.ended.push(finished),
-                Poll::Pending => waiting.get_or_insert_default().push(task),
+        let waiting = new_local.drain(..).filter_map(|mut task| {
+            if let Poll::Ready(finished) = task.poll_again(cx) {
+                batch.ended.push(finished);
+                return None;
             }
-        }
+            Some(task)
+        });
+        self.local.extend(waiting);
         self.poll_local(cx);
     }
 }

@@ -32,7 +32,7 @@ impl<S: Transport> Driver<S> {
         let output = output.filter(|_| self.bodies.is_empty());
         let committed = self
             .session
-            .commit(&mut self.lists.batch, output, write, now);
+            .commit(&mut self.lists.get().batch, output, write, now);
         self.take_news(committed.news);
         committed.fetched
     }

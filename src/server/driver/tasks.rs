@@ -77,7 +77,7 @@ impl<S: Transport> Driver<S> {
             message: Some(message),
             first_poll,
         };
-        let Lists { batch, spare, .. } = &mut self.lists;
+        let Lists { batch, spare, .. } = self.lists.get();
         if spare.is_none() {
             *spare = batch.spares.take();
         }
@@ -117,7 +117,12 @@ impl<S: Transport> Driver<S> {
         if self.session.client().server.places.empty.is_full() {
             drop_quietly(function);
             let unavailable = Ended::Error(ErrorCode::UNAVAILABLE);
-            return self.lists.batch.ended.push(Finished::new(key, unavailable));
+            return self
+                .lists
+                .get()
+                .batch
+                .ended
+                .push(Finished::new(key, unavailable));
         }
         if let Some(task) = BlockingTask::new(self.session.clone(), (key, id), function) {
             let executor = &self.session.client().server.executor;
@@ -138,7 +143,7 @@ impl<S: Transport> Driver<S> {
             let clock = &*self.session.client().server.clock;
             self.stopwatch.polled(registered, clock);
             if polled.is_ready() {
-                return self.lists.batch.ended.push(Finished::new(key, ended));
+                return self.lists.get().batch.ended.push(Finished::new(key, ended));
             }
         }
         if let Some(function) = function {
@@ -152,9 +157,9 @@ impl<S: Transport> Driver<S> {
         let (session, seen_orders) = (&self.session, self.seen_orders);
         let task = |watch| RunningTask::new(session.clone(), key, function, watch, seen_orders);
         match registered.registration.execution {
-            Execution::Local => self.local.push(task(Watch::Itself)),
+            Execution::Local => self.lists.get().new_local.push(task(Watch::Itself)),
             Execution::Auto if !registered.is_slow() => {
-                let groups = &mut self.lists.groups;
+                let groups = &mut self.lists.get().groups;
                 let last = groups.last_mut();
                 let last = last.filter(|group| {
                     Arc::ptr_eq(&group.registered, registered) && group.members.len() < GROUP
@@ -170,7 +175,7 @@ impl<S: Transport> Driver<S> {
             }
             Execution::Auto | Execution::Spawn => {
                 let single = (Arc::clone(registered), task(Watch::Itself));
-                self.lists.singles.push(single);
+                self.lists.get().singles.push(single);
             }
         }
     }
@@ -214,6 +219,7 @@ impl<S: Transport> Driver<S> {
             Some(function) => self.start_run((run.key, run.id), &run.registered, function),
             None => self
                 .lists
+                .get()
                 .batch
                 .ended
                 .push(Finished::new(run.key, Ended::Panicked)),
@@ -228,6 +234,7 @@ impl<S: Transport> Driver<S> {
         };
         drop_quietly(self.reading.take());
         self.lists
+            .get()
             .batch
             .ended
             .push(Finished::new(key, Ended::Dropped));
@@ -238,7 +245,7 @@ impl<S: Transport> Driver<S> {
     pub(super) fn spawn_pending(&mut self) {
         self.spawn_singles();
         let executor = &self.session.client().server.executor;
-        for group in self.lists.groups.drain(..) {
+        for group in self.lists.get().groups.drain(..) {
             let NewGroup {
                 registered,
                 members,
@@ -252,7 +259,7 @@ impl<S: Transport> Driver<S> {
 
     /// Those that get an executor task each: all are counted before one runs.
     fn spawn_singles(&mut self) {
-        let singles = &mut self.lists.singles;
+        let singles = &mut self.lists.get().singles;
         if singles.is_empty() {
             return;
         }
