@@ -251,3 +251,25 @@ impl WholeMessage {
         payload.into()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_payload_that_is_left_in_a_buffer_is_counted_up_to_the_end_of_either() {
+        let bytes = b"\x02hi\x03abc\x00\x01!";
+        let (mut decoder, mut at) = (BlockDecoder::new(), 0);
+        for (left, of_a_part) in [(5, 3), (3, 1), (0, 0)] {
+            assert_eq!(decoder.payload_ahead(bytes, at), left);
+            let part = &bytes[..5.max(at)];
+            assert_eq!(decoder.payload_ahead(part, at), of_a_part);
+            decoder.next(bytes, &mut at);
+        }
+        // In the midst of a block.
+        let (mut decoder, mut at) = (BlockDecoder::new(), 0);
+        decoder.next(&bytes[..2], &mut at);
+        assert_eq!(decoder.payload_ahead(bytes, at), 4);
+        assert_eq!(decoder.payload_ahead(&bytes[..2], at), 0);
+    }
+}
