@@ -233,6 +233,7 @@ mod tests {
         let (mut decoder, mut at) = (RequestDecoder::new(ByteOrder::Big), 0);
         let bytes = [1, 0, 0, 0, 7, 1, b'h', 2, b'i', b'!', 0];
         decoder.next(&bytes, &mut at);
+        assert_eq!(decoder.payload_ahead(&bytes, at), 3);
         let first = decoder.next(&bytes, &mut at);
         assert_eq!(first, Some(RequestPart::Payload(6..7)));
         assert_eq!(decoder.next_payload(&bytes, &mut at), Some(8..10));
