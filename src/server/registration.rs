@@ -56,7 +56,6 @@ pub enum Execution {
 pub struct Registration {
     pub(crate) function: Function,
     pub(crate) execution: Execution,
-    pub(crate) kind: FunctionKind,
     pub(crate) on_cancel: OnCancel,
     pub(crate) run_limit: Option<Duration>,
     pub(crate) message_limit_bytes: Option<usize>,
@@ -72,17 +71,26 @@ pub(crate) enum Function {
     Streamed(Arc<dyn DynTaskFunction>),
 }
 
+impl Function {
+    /// Of the run function; what a streamed one returns may be of another kind.
+    const fn kind(&self) -> FunctionKind {
+        match self {
+            Self::Blocking(_) => FunctionKind::Blocking,
+            Self::Async(_) | Self::Streamed(_) => FunctionKind::Async,
+        }
+    }
+}
+
 type WholeFunction = dyn Fn(TaskContext, Bytes) -> Result<Response, TaskError> + Send + Sync;
 
 /// How much of a body is produced before its response begins (PROTOCOL T7).
 const BEGIN_AFTER: usize = 64 << 10;
 
 impl Registration {
-    fn new(function: Function, kind: FunctionKind) -> Self {
+    fn new(function: Function) -> Self {
         Self {
             function,
             execution: Execution::default(),
-            kind,
             on_cancel: OnCancel::default(),
             run_limit: None,
             message_limit_bytes: None,
@@ -98,7 +106,7 @@ impl Registration {
         Fut: Future<Output = Result<R, TaskError>> + Send + 'static,
         R: Into<Response> + 'static,
     {
-        Self::new(Function::Async(Box::new(function)), FunctionKind::Async)
+        Self::new(Function::Async(Box::new(function)))
     }
 
     /// A function of the whole message that blocks, and so runs on a thread of
@@ -109,15 +117,12 @@ impl Registration {
         R: Into<Response> + 'static,
     {
         let function = move |context, message| function(context, message).map(Into::into);
-        Self::new(
-            Function::Blocking(Arc::new(function)),
-            FunctionKind::Blocking,
-        )
+        Self::new(Function::Blocking(Arc::new(function)))
     }
 
     /// A task function, which reads the message as it arrives.
     pub fn task_function(function: impl TaskFunction) -> Self {
-        Self::new(Function::Streamed(Arc::new(function)), FunctionKind::Async)
+        Self::new(Function::Streamed(Arc::new(function)))
     }
 
     /// Where run functions that are futures run. Default: [`Execution::Auto`].
@@ -176,7 +181,7 @@ impl fmt::Debug for Registration {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Registration")
             .field("execution", &self.execution)
-            .field("kind", &self.kind)
+            .field("kind", &self.function.kind())
             .field("on_cancel", &self.on_cancel)
             .field("run_limit", &self.run_limit)
             .finish_non_exhaustive()
@@ -205,7 +210,7 @@ impl Registered {
         Self {
             code,
             name: name.into(),
-            policy: Policy::new(registration.on_cancel, registration.kind),
+            policy: Policy::new(registration.on_cancel, registration.function.kind()),
             in_flight: Places::new(registration.max_in_flight),
             slow_polls: AtomicU32::new(0),
             registration,

@@ -58,22 +58,27 @@ pub(crate) fn drop_quietly<T>(value: T) {
     let _ = unless_panics(|| drop(value));
 }
 
-/// The same for many: each by itself, for a second panic while the first one
-/// unwinds would end the process.
-pub(crate) fn drop_each<T>(values: impl IntoIterator<Item = T>) {
+/// Runs code of the application's on many: on each by itself, for a second panic
+/// while the first one unwinds would end the process.
+pub(crate) fn each_quietly<T>(values: impl IntoIterator<Item = T>, mut code: impl FnMut(T)) {
     let mut values = values.into_iter();
     // Behind one that panics the others go on.
-    while unless_panics(|| values.by_ref().for_each(drop)).is_none() {}
+    while unless_panics(|| values.by_ref().for_each(&mut code)).is_none() {}
+}
+
+/// [`drop_quietly`] for many.
+pub(crate) fn drop_each<T>(values: impl IntoIterator<Item = T>) {
+    each_quietly(values, drop);
 }
 
 /// The same of results that have been committed, where they lie; their boxes are kept.
 pub(crate) fn drop_results(results: &mut [Finished], spares: &mut Spares) {
-    let mut each = results.iter_mut();
-    let mut empty = |finished: &mut Finished| {
-        spares.extend(finished.function.take());
+    each_quietly(results, |finished| {
+        if let Some(function) = finished.function.take() {
+            spares.keep(function);
+        }
         finished.ended = Ended::Dropped;
-    };
-    while unless_panics(|| each.by_ref().for_each(&mut empty)).is_none() {}
+    });
 }
 
 /// An error that a run function returned, as the ledger takes it. Its words are the

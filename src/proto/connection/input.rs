@@ -43,39 +43,24 @@ impl<T> Connection<T> {
     ) -> bool {
         // While this runs, `offset + at` is the place in the stream.
         self.offset = self.offset.wrapping_sub(*at as u64);
-        let found = self.next_input(buffer, at, admission, now, into);
-        self.offset = self.offset.wrapping_add(*at as u64);
-        self.check_invariants();
-        found
-    }
-
-    #[inline]
-    fn next_input(
-        &mut self,
-        buffer: &[u8],
-        at: &mut usize,
-        admission: &mut impl Admission<T>,
-        now: Instant,
-        into: &mut Input,
-    ) -> bool {
-        loop {
+        let found = loop {
             if self.phase() != Phase::Open {
                 *at = buffer.len();
-                return false;
+                break false;
             }
             if self.pause_reason().is_some() {
-                return false;
+                break false;
             }
             if let Current::Held(..) = self.current {
                 let Current::Held(header, found) =
                     std::mem::replace(&mut self.current, Current::Between)
                 else {
-                    return false;
+                    break false;
                 };
                 if self.has_server_places(header, &found, admission)
                     && self.admit(header, *found, buffer, at, now, into)
                 {
-                    return true;
+                    break true;
                 }
                 continue;
             }
@@ -85,12 +70,15 @@ impl<T> Connection<T> {
                 self.newly_read += *at - before;
             }
             let Some(part) = part else {
-                return leave(self.deliver_chunk(), into);
+                break leave(self.deliver_chunk(), into);
             };
             if self.handle_part(part, buffer, at, admission, now, into) {
-                return true;
+                break true;
             }
-        }
+        };
+        self.offset = self.offset.wrapping_add(*at as u64);
+        self.check_invariants();
+        found
     }
 
     /// Counts bytes that the transport gave, whatever becomes of them.

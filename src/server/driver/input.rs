@@ -10,7 +10,7 @@ use tokio::io::ReadBuf;
 use super::{Budget, Driver, ITEMS, Side, may_take};
 use crate::proto::Input;
 use crate::runtime::Transport;
-use crate::server::session::{Ended, Finished};
+use crate::server::session::Ended;
 
 impl<S: Transport> Driver<S> {
     pub(super) fn input(&mut self, cx: &mut Context<'_>, now: Instant, budget: &mut Budget) {
@@ -101,8 +101,7 @@ impl<S: Transport> Driver<S> {
                 Input::Whole { key, .. } | Input::Message { key, .. }
                     if was_cancelled && !self.session.may_start(*key) =>
                 {
-                    let (key, ended) = (*key, Ended::Dropped);
-                    self.lists.get().batch.ended.push(Finished::new(key, ended));
+                    self.lists.get().end(*key, Ended::Dropped);
                     *input = Input::Handled;
                 }
                 Input::End { .. } if was_cancelled && self.drop_unwanted_reading() => {}

@@ -4,9 +4,10 @@
 use std::cell::Cell;
 use std::sync::Arc;
 
+use crate::proto::TaskKey;
 use crate::server::registration::Registered;
 use crate::server::run::{BoxRunFuture, RunningTask};
-use crate::server::session::Batch;
+use crate::server::session::{Batch, Ended, Finished};
 
 thread_local! {
     static KEPT: Cell<Option<Box<Lists>>> = const { Cell::new(None) };
@@ -39,6 +40,11 @@ pub(super) struct Lists {
 }
 
 impl Lists {
+    /// How a task's run function ended.
+    pub(super) fn end(&mut self, key: TaskKey, ended: Ended) {
+        self.batch.ended.push(Finished::new(key, ended));
+    }
+
     fn are_empty(&self) -> bool {
         self.batch.ended.is_empty()
             && self.groups.is_empty()

@@ -18,7 +18,7 @@ use crate::server::run::{
     AsyncFunction, BlockingTask, BoxRunFuture, Call, FirstPoll, GROUP, Group, RunningTask, Single,
     Watch, begin_caught, drop_quietly, in_span, poll_in_place,
 };
-use crate::server::session::{Ended, Finished};
+use crate::server::session::Ended;
 use crate::server::task::{BlockingFunction, RunFunction, TaskContext};
 use crate::wire::{ErrorCode, RequestHeader, TaskId};
 
@@ -117,12 +117,7 @@ impl<S: Transport> Driver<S> {
         if self.session.client().server.places.empty.is_full() {
             drop_quietly(function);
             let unavailable = Ended::Error(ErrorCode::UNAVAILABLE);
-            return self
-                .lists
-                .get()
-                .batch
-                .ended
-                .push(Finished::new(key, unavailable));
+            return self.lists.get().end(key, unavailable);
         }
         if let Some(task) = BlockingTask::new(self.session.clone(), (key, id), function) {
             let executor = &self.session.client().server.executor;
@@ -143,7 +138,7 @@ impl<S: Transport> Driver<S> {
             let clock = &*self.session.client().server.clock;
             self.stopwatch.polled(registered, clock);
             if polled.is_ready() {
-                return self.lists.get().batch.ended.push(Finished::new(key, ended));
+                return self.lists.get().end(key, ended);
             }
         }
         if let Some(function) = function {
@@ -217,12 +212,7 @@ impl<S: Transport> Driver<S> {
         };
         match run.function {
             Some(function) => self.start_run((run.key, run.id), &run.registered, function),
-            None => self
-                .lists
-                .get()
-                .batch
-                .ended
-                .push(Finished::new(run.key, Ended::Panicked)),
+            None => self.lists.get().end(run.key, Ended::Panicked),
         }
     }
 
@@ -233,11 +223,7 @@ impl<S: Transport> Driver<S> {
             return false;
         };
         drop_quietly(self.reading.take());
-        self.lists
-            .get()
-            .batch
-            .ended
-            .push(Finished::new(key, Ended::Dropped));
+        self.lists.get().end(key, Ended::Dropped);
         true
     }
 

@@ -117,11 +117,8 @@ impl Spares {
     const MOST: usize = 256;
     const LARGEST: usize = 1024;
 
-    pub(crate) fn extend(&mut self, boxed: Option<BoxRunFuture>) {
-        if let Some(boxed) = boxed
-            && self.0.len() < Self::MOST
-            && size_of_val(&*boxed.0) <= Self::LARGEST
-        {
+    pub(crate) fn keep(&mut self, boxed: BoxRunFuture) {
+        if self.0.len() < Self::MOST && size_of_val(&*boxed.0) <= Self::LARGEST {
             self.0.push(boxed);
         }
     }
@@ -276,11 +273,10 @@ mod tests {
     #[test]
     fn boxes_of_large_futures_and_of_too_many_are_not_kept() {
         let mut spares = Spares::default();
-        spares.extend(None);
-        spares.extend(Some(waits_with::<{ Spares::LARGEST }>.new_box()));
+        spares.keep(waits_with::<{ Spares::LARGEST }>.new_box());
         assert!(spares.take().is_none());
         for _ in 0..=Spares::MOST {
-            spares.extend(Some(waits_with::<16>.new_box()));
+            spares.keep(waits_with::<16>.new_box());
         }
         assert_eq!(std::iter::from_fn(|| spares.take()).count(), Spares::MOST);
     }

@@ -14,7 +14,7 @@ use crate::canary::{Canary, planted};
 use crate::proto::{Action, NO_TAG, Retired, TaskKey, Watching};
 use crate::server::handle::ClientHandle;
 use crate::server::observe::{Event, ObservedTask};
-use crate::server::run::{caught, drop_each, unless_panics};
+use crate::server::run::{caught, drop_each, each_quietly, unless_panics};
 use crate::server::task::RunData;
 
 /// What is done once the lock has been released.
@@ -100,8 +100,7 @@ impl AfterUnlock {
         for waker in self.wakers.drain(..) {
             unless_panics(|| waker.wake());
         }
-        let mut retired = self.retired.filled().iter_mut();
-        while unless_panics(|| retired.by_ref().for_each(|record| *record = None)).is_none() {}
+        each_quietly(self.retired.filled(), |record| *record = None);
         self.retired.forget();
         drop_each(self.unwanted.drain(..));
         for (rule, level) in self.limits.drain(..) {

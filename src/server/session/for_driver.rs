@@ -56,6 +56,14 @@ pub(crate) struct Batch {
     pub(crate) spares: Spares,
 }
 
+impl Batch {
+    /// Outside of the lock.
+    fn drop_committed(&mut self) {
+        drop_results(self.ended.filled(), &mut self.spares);
+        self.ended.forget();
+    }
+}
+
 /// What a write does while single runners are under way, which may soon have
 /// more to write.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -144,12 +152,7 @@ impl Session {
         desk: &mut Desk,
         now: Instant,
     ) -> Reading {
-        let Batch {
-            inputs,
-            ended,
-            spares,
-            ..
-        } = batch;
+        let Batch { inputs, ended, .. } = batch;
         inputs.forget();
         let reading = self.with_kept_lists(|state, after| {
             self.finish_each(state, ended, now, after);
@@ -175,8 +178,7 @@ impl Session {
             state.spare_places += std::mem::take(&mut desk.spare_places);
             state.connection.reading()
         });
-        drop_results(ended.filled(), spares);
-        ended.forget();
+        batch.drop_committed();
         reading
     }
 
@@ -189,7 +191,7 @@ impl Session {
         write: WhileMoreComes,
         now: Instant,
     ) -> Committed {
-        let Batch { ended, spares, .. } = batch;
+        let ended = &mut batch.ended;
         let committed = self.with_kept_lists(|state, after| {
             self.finish_each(state, ended, now, after);
             if state.connection.has_actions() {
@@ -211,8 +213,7 @@ impl Session {
             };
             Committed { news, fetched }
         });
-        drop_results(ended.filled(), spares);
-        ended.forget();
+        batch.drop_committed();
         committed
     }
 
