@@ -482,6 +482,49 @@ async fn a_cancel_polls_none_but_the_function_that_it_is_for() {
     }
 }
 
+/// Groups without a member that it is for sleep on: with many of them a cancel would
+/// cost as much as there are.
+#[tokio::test(start_paused = true)]
+async fn a_cancel_in_auto_wakes_no_group_but_its_own() {
+    let executor = ManualExecutor::default();
+    let waits = Registration::task(|_, _| std::future::pending::<Result<&str, TaskError>>());
+    let server = builder(waits).executor(executor.clone()).build();
+    let mut client = WireClient::connect(&server);
+    let requests: Vec<u8> = (0..192)
+        .flat_map(|task| request(TESTED, task, b""))
+        .collect();
+    client.send(&requests).await;
+    settle().await;
+    let polls = executor.take_futures().into_iter().map(|mut group| {
+        let polls = Arc::new(AtomicUsize::new(0));
+        let counts = Arc::clone(&polls);
+        drop(tokio::spawn(poll_fn(move |cx| {
+            counts.fetch_add(1, Ordering::Relaxed);
+            group.as_mut().poll(cx)
+        })));
+        polls
+    });
+    let polls: Vec<_> = polls.collect();
+    assert_eq!(polls.len(), 3, "groups of 64");
+    settle().await;
+    let take_polls = || -> Vec<usize> {
+        let polls = polls.iter();
+        polls
+            .map(|polls| polls.swap(0, Ordering::Relaxed))
+            .collect()
+    };
+    take_polls();
+    for (task, group) in [(100, 1), (70, 1), (3, 0), (127, 1), (191, 2)] {
+        client.ask(CANCEL, task, b"").await;
+        client.expect(cancelled(task)).await;
+        settle().await;
+        let polled = take_polls();
+        let woken: Vec<_> = (0..3).filter(|group| polled[*group] > 0).collect();
+        assert_eq!(woken, [group], "{polled:?}");
+    }
+    assert_eq!(server.clients()[0].tasks().len(), 187);
+}
+
 /// A response's bytes may be the application's own: they go with the answer, wherever it ran.
 #[tokio::test(start_paused = true)]
 async fn what_a_function_returned_is_dropped_once_it_is_answered() {

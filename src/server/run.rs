@@ -228,6 +228,11 @@ impl RunningTask {
         self.key
     }
 
+    /// Whether its group looks for its orders.
+    pub(crate) fn watches_through_group(&self) -> bool {
+        self.watch == Watch::Group
+    }
+
     /// Its group was told this for it; returns whom to wake with the news.
     pub(crate) fn give_order(&mut self, order: RunnerOrder) -> Option<Waker> {
         self.take_order(order).then(|| self.waker.clone())?

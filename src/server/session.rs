@@ -17,26 +17,25 @@ mod for_driver;
 mod for_handles;
 mod for_tasks;
 mod logs;
+mod pended;
 mod reader;
 mod record;
 mod slots;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
 use std::task::Waker;
 
-use slab::Slab;
-
 use self::effects::{AfterUnlock, Telling};
 pub(crate) use self::for_driver::{Batch, Fetched, News, TurnEnd, WhileMoreComes};
 pub(crate) use self::for_tasks::Runners;
+use self::pended::Pended;
 use self::reader::ReaderState;
 pub(crate) use self::record::{Ended, Finished, RunnerOrder, TaskRecord};
 use super::client::ClientContext;
 use super::observe::{Event, Observer};
 use crate::proto::{Connection, ConnectionReport};
-use crate::sync::atomic::AtomicU64;
 use crate::sync::{Mutex, MutexGuard, OrderCount};
 
 /// One connection's shared state. Cheap to clone: every clone is the same session.
@@ -47,7 +46,6 @@ struct Shared {
     state: Mutex<State>,
     /// Counts orders to run functions, which look for one without the lock.
     orders: OrderCount,
-    next_group: AtomicU64,
     client: ClientContext,
 }
 
@@ -96,24 +94,6 @@ pub(crate) struct State {
     span: tracing::Span,
 }
 
-/// What there is of run functions that did not end in place.
-#[derive(Default)]
-struct Pended {
-    /// What is left of committed results, until the driver takes it.
-    left: Vec<Finished>,
-    /// The wakers of those that wait by themselves, until there is an order for
-    /// them; a task's tag says which is its.
-    runners: Slab<Waker>,
-    /// The wakers of groups, until there is an order for anybody in one of them.
-    groups: BTreeMap<u64, Waker>,
-}
-
-impl Pended {
-    fn is_empty(&self) -> bool {
-        self.left.is_empty() && self.runners.is_empty() && self.groups.is_empty()
-    }
-}
-
 impl State {
     fn pended(&mut self) -> &mut Pended {
         self.pended.get_or_insert_default()
@@ -147,7 +127,6 @@ impl Session {
                 span,
             }),
             orders: OrderCount::new(),
-            next_group: AtomicU64::new(0),
             client,
         }))
     }

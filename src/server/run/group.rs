@@ -28,11 +28,10 @@ pub(crate) struct Group {
     /// it frees, too.
     joining: Vec<RunningTask>,
     members: FuturesUnordered<RunningTask>,
-    /// Under which the session knows its waker.
-    id: u64,
     seen_orders: u32,
-    /// The one that the session has, once it waits.
+    /// The one that the session has, and where, once it waits.
     waker: Option<Waker>,
+    place: Option<u32>,
     /// Of what they all are; `None`: of several codes.
     registered: Option<Arc<Registered>>,
 }
@@ -45,12 +44,12 @@ impl Group {
         seen_orders: u32,
     ) -> Self {
         Self {
-            id: session.next_group_id(),
             session,
             joining,
             members: FuturesUnordered::new(),
             seen_orders,
             waker: None,
+            place: None,
             registered,
         }
     }
@@ -65,12 +64,12 @@ impl Group {
     /// Passes new orders on to its members, and leaves its waker for more.
     fn pass_orders_on(&mut self, cx: &Context<'_>) {
         self.waker = Some(cx.waker().clone());
-        let (id, seen_orders) = (self.id, &mut self.seen_orders);
+        let (place, seen_orders) = (&mut self.place, &mut self.seen_orders);
         let members = self.members.iter_mut();
         // Those who have an order are woken once the lock has been released.
         for waker in self
             .session
-            .group_orders(id, cx.waker(), seen_orders, members)
+            .group_orders(place, cx.waker(), seen_orders, members)
         {
             unless_panics(|| waker.wake());
         }
@@ -108,8 +107,8 @@ impl Future for Group {
 
 impl Drop for Group {
     fn drop(&mut self) {
-        if self.waker.is_some() {
-            self.session.forget_group(self.id);
+        if let Some(place) = self.place {
+            self.session.forget_group(place);
         }
     }
 }

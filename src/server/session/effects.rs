@@ -171,16 +171,10 @@ impl Session {
         attachments.order = order;
         attachments.is_told = true;
         after.wakers.extend(attachments.listeners.drain());
-        let tag = state.connection.tag_mut(key);
-        let tag = tag.map(|tag| std::mem::replace(tag, NO_TAG));
-        if let Some(pended) = &mut state.pended {
-            match tag.and_then(|tag| pended.runners.try_remove(tag as usize)) {
-                Some(runner) => after.wakers.push(runner),
-                None => {
-                    let groups = std::mem::take(&mut pended.groups);
-                    after.wakers.extend(groups.into_values());
-                }
-            }
+        if let Some(pended) = &mut state.pended
+            && let Some(tag) = state.connection.tag_mut(key)
+        {
+            after.wakers.extend(pended.take_waker(tag));
         }
         if !planted(Canary::OrderUnseen) {
             self.0.orders.increment();
@@ -217,7 +211,7 @@ impl Session {
         if retired.tag != NO_TAG
             && let Some(pended) = &mut state.pended
         {
-            let runner = pended.runners.try_remove(retired.tag as usize);
+            let runner = pended.forget_runner(retired.tag);
             after.drop_later(runner.map(Unwanted::Waker));
         }
         *after.retired.next() = Some(retired.task);

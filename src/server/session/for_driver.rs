@@ -333,8 +333,7 @@ impl Session {
             state.connection.shrink();
             state.pended.take_if(|pended| pended.is_empty());
             if let Some(pended) = &mut state.pended {
-                pended.runners.shrink_to_fit();
-                pended.left.shrink_to_fit();
+                pended.shrink();
             }
         });
     }

@@ -4,13 +4,12 @@ use std::task::{Poll, Waker};
 use std::time::Instant;
 
 use super::effects::{AfterUnlock, Unwanted};
-use super::{Driver, Ended, Finished, RunnerOrder, Session, State, TaskRecord, notice};
+use super::{Driver, Ended, Finished, RunnerOrder, Session, State, TaskRecord, notice, pended};
 use crate::canary::{Canary, planted};
 use crate::proto::{EndReason, Outcome, TaskFinished, TaskKey};
 use crate::server::response::{Payload, Response, WholeBody};
 use crate::server::run::{RunningTask, Spares, drop_results};
 use crate::server::task::BlockingFunction;
-use crate::sync::atomic::Ordering;
 
 /// In what kind of executor tasks run functions ran.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -142,14 +141,7 @@ impl Session {
             let Some(tag) = connection.tag_mut(key) else {
                 return RunnerOrder::Drop;
             };
-            let runners = &mut pended.get_or_insert_default().runners;
-            let before = match runners.get_mut(*tag as usize) {
-                Some(runner) => Some(std::mem::replace(runner, waker.clone())),
-                None => {
-                    *tag = runners.insert(waker.clone()) as u32;
-                    None
-                }
-            };
+            let before = pended.get_or_insert_default().leave_waker(tag, waker);
             let order = connection.ledger().task(key).map(TaskRecord::order);
             (order.unwrap_or_default(), before)
         };
@@ -157,35 +149,40 @@ impl Session {
         order
     }
 
-    /// A name for a group of run functions.
-    pub(crate) fn next_group_id(&self) -> u64 {
-        self.0.next_group.fetch_add(1, Ordering::Relaxed)
-    }
-
     /// Keeps a group's waker for news, and tells its members what they have to do
     /// if there are orders that it has not seen. Returns the members to wake.
     pub(crate) fn group_orders<'a>(
         &self,
-        group: u64,
+        place: &mut Option<u32>,
         waker: &Waker,
         seen_orders: &mut u32,
         members: impl Iterator<Item = &'a mut RunningTask>,
     ) -> Vec<Waker> {
         let mut state = self.lock();
-        let before = state.pended().groups.insert(group, waker.clone());
         let orders = self.orders();
-        let to_wake = if std::mem::replace(seen_orders, orders) == orders {
-            Vec::new()
-        } else {
-            state.give_orders(members)
-        };
+        let is_new = place.is_none();
+        let has_missed = std::mem::replace(seen_orders, orders) != orders;
+        let before = state.pended().leave_group_waker(place, waker);
+        // Of a group that was there before each order takes the waker.
+        let is_told = has_missed && (is_new || before.is_none());
+        let mut to_wake = Vec::new();
+        if is_new || is_told {
+            for member in members {
+                if let Some(place) = place.filter(|_| is_new && member.watches_through_group()) {
+                    state.join_group(member.key(), place);
+                }
+                if is_told {
+                    to_wake.extend(state.give_order(member));
+                }
+            }
+        }
         drop(state);
         drop(before);
         to_wake
     }
 
-    pub(crate) fn forget_group(&self, group: u64) {
-        let waker = self.lock().pended().groups.remove(&group);
+    pub(crate) fn forget_group(&self, place: u32) {
+        let waker = self.lock().pended().forget_group(place);
         drop(waker);
     }
 
@@ -279,12 +276,15 @@ impl Session {
 }
 
 impl State {
-    fn give_orders<'a>(&self, members: impl Iterator<Item = &'a mut RunningTask>) -> Vec<Waker> {
-        let given = members.filter_map(|member| {
-            let task = self.connection.ledger().task(member.key());
-            member.give_order(task.map_or(RunnerOrder::Drop, TaskRecord::order))
-        });
-        given.collect()
+    fn join_group(&mut self, key: TaskKey, group: u32) {
+        if let Some(tag) = self.connection.tag_mut(key) {
+            *tag = pended::tag_of_group(group);
+        }
+    }
+
+    fn give_order(&self, member: &mut RunningTask) -> Option<Waker> {
+        let task = self.connection.ledger().task(member.key());
+        member.give_order(task.map_or(RunnerOrder::Drop, TaskRecord::order))
     }
 }
 
