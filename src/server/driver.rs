@@ -38,8 +38,12 @@ use crate::runtime::{Timer, Transport};
 const ITEMS: usize = 256;
 /// Bytes that a step may move in one turn (L13).
 const BYTES: usize = 64 << 10;
-/// Turns in one poll, before others get theirs.
+/// Turns in one poll, before others get theirs. Each time that a connection lets
+/// others go first, Tokio may wake a thread for them, which takes as long as some
+/// fifty small requests.
 const TURNS: usize = 4;
+/// Turns in one poll that take all the items they may, and leave some.
+const FULL_TURNS: usize = 2;
 
 /// Whether a direction of the transport has to be waited for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,8 +65,8 @@ enum HalfClose {
 enum Turn {
     /// Look again.
     Again,
-    /// Let others have their turn first: a budget is used up (L13).
-    Yield,
+    /// Look again: there is more in the buffer than the budget of items allowed (L13).
+    Full,
     /// Somebody will wake the driver.
     Park,
     /// The connection is over.
@@ -159,10 +163,12 @@ impl<S: Transport> Driver<S> {
     }
 
     fn turns(&mut self, cx: &mut Context<'_>) -> Poll<ConnectionReport> {
+        let mut full = 0;
         for _ in 0..TURNS {
             match self.turn(cx) {
                 Turn::Again => {}
-                Turn::Yield => break,
+                Turn::Full if full + 1 == FULL_TURNS => break,
+                Turn::Full => full += 1,
                 Turn::Park => return Poll::Pending,
                 Turn::Over => return Poll::Ready(self.leave()),
             }
@@ -210,9 +216,12 @@ impl<S: Transport> Driver<S> {
         }
         let next = self.finish_turn(cx, end, now);
         let moved = pulled || (written > 0 && !self.bodies.is_empty());
+        let is_used_up = budget.is_used_up() || written >= BYTES;
         match next {
-            Turn::Park | Turn::Again if budget.is_used_up() || written >= BYTES => Turn::Yield,
-            Turn::Park if moved => Turn::Again,
+            Turn::Park | Turn::Again if budget.items >= ITEMS && !self.buffer.is_empty() => {
+                Turn::Full
+            }
+            Turn::Park if is_used_up || moved => Turn::Again,
             next => next,
         }
     }
