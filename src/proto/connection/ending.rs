@@ -71,7 +71,7 @@ impl<T> Connection<T> {
 
     fn forget_reading(&mut self, key: TaskKey) {
         self.actions.push(Action::DropReading(key));
-        self.chunk = bytes::BytesMut::new();
+        self.parts.clear();
         self.untaken = 0;
         self.reader_deadline = None;
     }
@@ -130,6 +130,7 @@ impl<T> Connection<T> {
 
     /// The driver writes no more: what the transport has not taken by now is lost.
     pub fn settle(&mut self) {
+        self.parts.forget_last();
         let lost = self.outbox.abandon();
         self.interrupt_answers(lost);
         self.check_invariants();

@@ -4,8 +4,6 @@
 use std::ops::Range;
 use std::time::Instant;
 
-use bytes::Bytes;
-
 use super::current::{After, Current, Receiving, Returned};
 use super::{Action, Connection, Delivery, Input};
 use crate::proto::report::EndReason;
@@ -40,17 +38,17 @@ impl<T> Connection<T> {
                 if task.returned == Returned::NotYet {
                     // Room for all that has come of it at once, not block by block.
                     let come = payload.len() + self.decoder.payload_ahead(buffer, *at);
-                    self.chunk.reserve(come.min(task.room(self.chunk.len())));
+                    self.parts.reserve(come.min(task.room(self.parts.len())));
                 }
                 let is_too_long = loop {
                     task.payload_len += payload.len();
                     // What a task function left unread is discarded (T2).
                     if task.returned == Returned::NotYet {
-                        self.chunk.extend_from_slice(&buffer[payload]);
+                        self.parts.extend(&buffer[payload]);
                     }
                     let announced = task.payload_len + self.decoder.announced();
                     let is_too_long = announced > task.limit_bytes;
-                    if is_too_long || task.is_full(self.chunk.len() + self.untaken) {
+                    if is_too_long || task.is_full(self.parts.len() + self.untaken) {
                         break is_too_long;
                     }
                     match self.decoder.next_payload(buffer, at) {
@@ -80,7 +78,7 @@ impl<T> Connection<T> {
         self.accept(task.key, task.header, now);
         task.ended = true;
         if task.delivery == Delivery::Whole {
-            let payload = self.take_chunk();
+            let payload = self.parts.take_whole(now);
             self.ledger.hold(task.key, payload.len());
             if let Some(cause) = self.start(task.key, task.run_limit, now) {
                 self.answer_own_error(task.key, cause.error_code(), now);
@@ -92,19 +90,12 @@ impl<T> Connection<T> {
                 payload,
             };
         }
-        if self.chunk.is_empty() {
+        if self.parts.is_empty() {
             let start = self.conclude_reading(task, now);
             return Input::End { start };
         }
-        let payload = self.chunk.split().freeze();
+        let payload = self.parts.take();
         self.current = Current::Task(task);
         Input::Payload { payload }
-    }
-
-    /// A message collected in parts, without the spare room that collecting left.
-    fn take_chunk(&mut self) -> Bytes {
-        let mut message = Vec::from(std::mem::take(&mut self.chunk));
-        message.shrink_to_fit();
-        message.into()
     }
 }

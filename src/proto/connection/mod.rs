@@ -8,6 +8,7 @@ mod event;
 mod input;
 mod message;
 mod output;
+mod parts;
 mod reading;
 mod reserved;
 mod settings;
@@ -20,14 +21,13 @@ use alloc::sync::Arc;
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-use bytes::BytesMut;
-
 pub use self::admission::{Admission, Delivery, Found};
 use self::current::Current;
 pub use self::event::{
     Action, BodyStep, Flush, Input, Outcome, PauseReason, ReadOutcome, Reading, Retired,
     TaskFinished, Watching,
 };
+use self::parts::Parts;
 pub use self::settings::{ErrorAnswer, ErrorAnswers, OnHalfClose, Settings};
 use super::Timeouts;
 use super::disconnect::{Disconnect, Phase};
@@ -47,8 +47,7 @@ pub struct Connection<T> {
     pace: Pace,
     decoder: RequestDecoder,
     current: Current<T>,
-    /// Payload that came in parts and is not delivered yet.
-    chunk: BytesMut,
+    parts: Parts,
     /// Payload bytes that were delivered and that the task function has not taken.
     untaken: usize,
     /// By when the task function must ask for bytes or return (L14).
@@ -105,7 +104,7 @@ impl<T> Connection<T> {
             decoder: RequestDecoder::new(settings.order),
             settings,
             current: Current::Between,
-            chunk: BytesMut::new(),
+            parts: Parts::default(),
             untaken: 0,
             reader_deadline: None,
             body_deadlines: BTreeMap::new(),

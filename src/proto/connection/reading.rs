@@ -2,8 +2,6 @@
 
 use std::time::{Duration, Instant};
 
-use bytes::BytesMut;
-
 use super::current::{Current, Receiving, Returned};
 use super::{Action, Connection, Delivery, Input, ReadOutcome, Watching};
 use crate::canary::{Canary, planted};
@@ -16,7 +14,7 @@ pub(super) const READER_BUFFER: usize = 64 << 10;
 
 impl<T> Connection<T> {
     pub(super) fn chunk_is_full(&self) -> bool {
-        let waiting = self.chunk.len() + self.untaken;
+        let waiting = self.parts.len() + self.untaken;
         matches!(&self.current, Current::Task(task) if task.is_full(waiting))
     }
 
@@ -25,10 +23,10 @@ impl<T> Connection<T> {
         let Current::Task(task) = &self.current else {
             return None;
         };
-        if task.delivery == Delivery::Whole || self.chunk.is_empty() {
+        if task.delivery == Delivery::Whole || self.parts.is_empty() {
             return None;
         }
-        let payload = self.chunk.split().freeze();
+        let payload = self.parts.take();
         self.untaken += payload.len();
         Some(Input::Payload { payload })
     }
@@ -131,7 +129,7 @@ impl<T> Connection<T> {
     }
 
     fn reader_returned(&mut self, returned: Returned, now: Instant) -> bool {
-        self.chunk = BytesMut::new();
+        self.parts.clear();
         self.untaken = 0;
         self.reader_deadline = None;
         let Current::Task(task) = &mut self.current else {
@@ -153,7 +151,7 @@ impl<T> Connection<T> {
     /// and the answer follows the end of the message.
     pub(super) fn cancel_reading(&mut self, key: TaskKey, now: Instant) {
         self.actions.push(Action::DropReading(key));
-        self.chunk = BytesMut::new();
+        self.parts.clear();
         self.untaken = 0;
         self.reader_deadline = None;
         if let Current::Task(task) = &mut self.current

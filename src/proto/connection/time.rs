@@ -25,6 +25,7 @@ impl<T> Connection<T> {
         self.expire(now);
         self.say_processing(now);
         self.linger_if_done(now);
+        self.parts.forget_last_if_old(now);
         self.check_invariants();
     }
 
@@ -154,6 +155,7 @@ impl<T> Connection<T> {
 
     /// Gives back memory that a burst left behind.
     pub fn shrink(&mut self) {
+        self.parts.forget_last();
         if self.is_idle() {
             self.ledger.shrink_to_fit();
             self.outbox.shrink();
