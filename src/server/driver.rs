@@ -67,6 +67,8 @@ enum Turn {
     Again,
     /// Look again: there is more in the buffer than the budget of items allowed (L13).
     Full,
+    /// The same, once what has been moved to the executor has had its turn.
+    Yield,
     /// Somebody will wake the driver.
     Park,
     /// The connection is over.
@@ -169,6 +171,7 @@ impl<S: Transport> Driver<S> {
                 Turn::Again => {}
                 Turn::Full if full + 1 == FULL_TURNS => break,
                 Turn::Full => full += 1,
+                Turn::Yield => break,
                 Turn::Park => return Poll::Pending,
                 Turn::Over => return Poll::Ready(self.leave()),
             }
@@ -193,7 +196,7 @@ impl<S: Transport> Driver<S> {
         self.input(cx, now, &mut budget);
         self.poll_reading(cx, now);
         self.poll_new_local(cx);
-        self.spawn_pending();
+        let has_spawned = self.spawn_pending();
         let gathers = self.gathers(&budget);
         let fetched = self.commit(gathers, now);
         let pulled = self.bodies.pull(&self.session, cx, now);
@@ -218,6 +221,7 @@ impl<S: Transport> Driver<S> {
         let moved = pulled || (written > 0 && !self.bodies.is_empty());
         let is_used_up = budget.is_used_up() || written >= BYTES;
         match next {
+            Turn::Park | Turn::Again if is_used_up && has_spawned => Turn::Yield,
             Turn::Park | Turn::Again if budget.items >= ITEMS && !self.buffer.is_empty() => {
                 Turn::Full
             }

@@ -227,8 +227,14 @@ impl<S: Transport> Driver<S> {
         true
     }
 
-    /// What pended moves to the executor.
-    pub(super) fn spawn_pending(&mut self) {
+    /// What pended moves to the executor; whether there was any.
+    pub(super) fn spawn_pending(&mut self) -> bool {
+        let Lists {
+            groups, singles, ..
+        } = self.lists.get();
+        if groups.is_empty() && singles.is_empty() {
+            return false;
+        }
         self.spawn_singles();
         let executor = &self.session.client().server.executor;
         for group in self.lists.get().groups.drain(..) {
@@ -241,6 +247,7 @@ impl<S: Transport> Driver<S> {
             let group = Group::new(session, members, Some(registered), seen_orders);
             executor.spawn(Box::pin(group));
         }
+        true
     }
 
     /// Those that get an executor task each: all are counted before one runs.
