@@ -65,6 +65,8 @@ enum HalfClose {
 enum Turn {
     /// Look again.
     Again,
+    /// Look again: a body may have more for the same write.
+    Gathered,
     /// Look again: there is more in the buffer than the budget of items allowed (L13).
     Full,
     /// The same, once what has been moved to the executor has had its turn.
@@ -166,8 +168,10 @@ impl<S: Transport> Driver<S> {
 
     fn turns(&mut self, cx: &mut Context<'_>) -> Poll<ConnectionReport> {
         let mut full = 0;
-        for _ in 0..TURNS {
+        let mut turns = 0;
+        while turns < TURNS {
             match self.turn(cx) {
+                Turn::Gathered => continue,
                 Turn::Again => {}
                 Turn::Full if full + 1 == FULL_TURNS => break,
                 Turn::Full => full += 1,
@@ -175,6 +179,7 @@ impl<S: Transport> Driver<S> {
                 Turn::Park => return Poll::Pending,
                 Turn::Over => return Poll::Ready(self.leave()),
             }
+            turns += 1;
         }
         cx.waker().wake_by_ref();
         Poll::Pending
@@ -205,8 +210,9 @@ impl<S: Transport> Driver<S> {
             cx.waker().wake_by_ref();
             return Turn::Park;
         }
+        let gathers_body = pulled && self.gathers_body();
         let mut written = 0;
-        if gathers {
+        if gathers || gathers_body {
             self.gathered += 1;
         } else {
             self.gathered = 0;
@@ -222,6 +228,7 @@ impl<S: Transport> Driver<S> {
         let is_used_up = budget.is_used_up() || written >= BYTES;
         match next {
             Turn::Park | Turn::Again if is_used_up && has_spawned => Turn::Yield,
+            Turn::Park | Turn::Again if gathers_body => Turn::Gathered,
             Turn::Park | Turn::Again if budget.items >= ITEMS && !self.buffer.is_empty() => {
                 Turn::Full
             }

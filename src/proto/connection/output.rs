@@ -19,7 +19,7 @@ const WHOLE_AT_ONCE: usize = 64 << 10;
 
 /// How much of the body that is under way waits for the transport at most:
 /// enough to keep it busy, and all that a long body costs.
-const BODY_AHEAD: usize = 128 << 10;
+const BODY_AHEAD: usize = 256 << 10;
 
 impl<T> Connection<T> {
     /// A run function has ended. A `Fatal` one ends the connection.

@@ -19,6 +19,11 @@ impl<S: Transport> Driver<S> {
         budget.items >= ITEMS && !self.buffer.is_empty() && self.gathered + 1 < TURNS
     }
 
+    /// A body that goes on is written in large parts: each write wakes the client.
+    pub(super) fn gathers_body(&self) -> bool {
+        self.unwritten.is_empty() && self.gathered + 1 < TURNS
+    }
+
     /// Commits the turn's last results; while single runners are under way, a
     /// write waits one turn for more.
     pub(super) fn commit(&mut self, gathers: bool, now: Instant) -> Fetched {
