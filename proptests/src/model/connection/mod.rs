@@ -34,7 +34,7 @@ pub struct Registration {
 }
 
 /// *Choice*: how much of the body that is under way waits for the transport.
-pub const BODY_AHEAD: usize = 128 << 10;
+pub const BODY_AHEAD: usize = 256 << 10;
 
 /// *Choice*: a shorter processing interval counts as this.
 pub const SHORTEST_INTERVAL: Nanos = SECOND / 1_000;
