@@ -40,6 +40,42 @@ fn a_ledger_gives_back_what_a_burst_of_tasks_took() {
     assert!(many <= 2 * few, "{many} bytes after 10,000, {few} after 64");
 }
 
+/// What one message of `length` bytes that comes in parts allocates, in bytes. It is
+/// dropped at once.
+fn allocated(connection: &mut Connection<()>, id: u32, length: usize, now: Instant) -> u64 {
+    let mut request = BytesMut::new();
+    encode_request_header(TaskCode(1), TaskId(id), ByteOrder::Big, &mut request);
+    encode_message(&vec![b'x'; length], &mut request);
+    let allocated = measure(|| {
+        let (mut at, mut end) = (0, 0);
+        let payload = loop {
+            end = request.len().min(end + 60_000);
+            match connection.handle_input(&request[..end], &mut at, &mut Anything, now) {
+                Some(Input::Message { payload, .. }) => break payload,
+                Some(other) => panic!("{other:?}"),
+                None => assert!(end < request.len(), "the message has ended"),
+            }
+        };
+        assert!(payload.len() == length && payload.iter().all(|byte| *byte == b'x'));
+    });
+    allocated.bytes_total
+}
+
+#[test]
+fn the_memory_of_a_long_message_is_used_again_once_nobody_has_it() {
+    let now = Instant::now();
+    let mut connection = connection(now);
+    let first = allocated(&mut connection, 0, 900_000, now);
+    assert!(first > 900_000, "{first}");
+    for id in 1..4 {
+        let again = allocated(&mut connection, id, 900_000, now);
+        assert!(again < 300_000, "{again}");
+    }
+    connection.shrink();
+    let behind = allocated(&mut connection, 4, 900_000, now);
+    assert!(behind > 900_000, "it has been given back: {behind}");
+}
+
 /// Many connections have one task at a time, and one answer.
 #[test]
 fn one_task_and_its_answer_take_less_than_half_of_what_two_take() {

@@ -2,17 +2,27 @@
 
 mod bare_connection;
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use asyncserver::proto::{Admission, BodyStep, Connection, Delivery, Found, Input, Outcome};
 use asyncserver::wire::{ByteOrder, TaskCode, TaskId, encode_message, encode_request_header};
 use bare_connection::{Anything, connection};
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 
 /// Sends one request, `step` bytes at a time, and returns what came of it.
 fn request(connection: &mut Connection<()>, length: usize, step: usize, now: Instant) -> Input {
+    request_of(connection, 7, length, step, now)
+}
+
+fn request_of(
+    connection: &mut Connection<()>,
+    id: usize,
+    length: usize,
+    step: usize,
+    now: Instant,
+) -> Input {
     let mut bytes = BytesMut::new();
-    encode_request_header(TaskCode(1), TaskId(7), ByteOrder::Big, &mut bytes);
+    encode_request_header(TaskCode(1), TaskId(id as u32), ByteOrder::Big, &mut bytes);
     encode_message(&vec![b'x'; length], &mut bytes);
     let (mut buffer, mut at) = (Vec::new(), 0);
     for part in bytes.chunks(step) {
@@ -38,6 +48,76 @@ fn a_message_collected_in_parts_keeps_little_spare_room() {
         let room = payload.try_into_mut().expect("nobody shares it").capacity();
         assert!(room <= length + length / 4, "{room} for {length} bytes");
     }
+}
+
+fn message(input: Input) -> Bytes {
+    match input {
+        Input::Message { payload, .. } => payload,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_long_message_stays_as_it_is_for_whoever_has_it_while_others_come() {
+    let now = Instant::now();
+    let mut connection = connection(now);
+    let mut kept = Vec::new();
+    for id in 0..4 {
+        let payload = message(request_of(&mut connection, id, 200_000 + id, 60_000, now));
+        // A part is enough.
+        kept.push(payload.slice(100_000..));
+    }
+    for (id, part) in kept.into_iter().enumerate() {
+        assert!(part.len() == 100_000 + id && part.iter().all(|byte| *byte == b'x'));
+    }
+}
+
+/// L16 counts payloads: a short message must not hold the memory of a long one.
+#[test]
+fn a_message_in_the_memory_of_a_longer_one_keeps_no_more_of_it_than_it_needs() {
+    let now = Instant::now();
+    for length in [1_000, 100_000, 140_000, 600_000] {
+        let mut connection = connection(now);
+        drop(request_of(&mut connection, 0, 1_000_000, 60_000, now));
+        let payload = message(request_of(
+            &mut connection,
+            1,
+            length,
+            60_000.min(length / 2),
+            now,
+        ));
+        connection.shrink();
+        let room = payload.try_into_mut().expect("nobody shares it").capacity();
+        assert!(room <= length + length / 4, "{room} for {length} bytes");
+    }
+}
+
+#[test]
+fn the_memory_of_a_long_message_is_given_back_a_tenth_of_a_second_after_it() {
+    let now = Instant::now();
+    let at = |millis| now + Duration::from_millis(millis);
+    let mut connection = connection(now);
+    let first = message(request_of(&mut connection, 0, 600_000, 60_000, now));
+    connection.handle_timeout(at(99));
+    assert!(!first.is_unique(), "it is kept for the next one");
+    let second = message(request_of(&mut connection, 1, 700_000, 60_000, at(99)));
+    assert!(first.is_unique(), "another one is kept");
+    connection.handle_timeout(at(198));
+    assert!(!second.is_unique());
+    // A short message does not count.
+    drop(request_of(&mut connection, 2, 100, 60, at(198)));
+    connection.handle_timeout(at(199));
+    assert!(second.is_unique());
+}
+
+#[test]
+fn the_memory_of_a_long_message_is_given_back_with_the_end_of_its_connection() {
+    let now = Instant::now();
+    let mut connection = connection(now);
+    let payload = message(request_of(&mut connection, 0, 600_000, 60_000, now));
+    connection.close(now);
+    connection.settle();
+    assert!(payload.is_unique());
 }
 
 /// The message is read by a task function.

@@ -3,11 +3,19 @@
 
 mod wire_client;
 
+use std::future::Future;
+use std::io;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use asyncserver::server::*;
 use asyncserver::wire::TaskCode;
+use bytes::Bytes;
+use futures_util::StreamExt;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::Notify;
 use tokio::time::advance;
 use tokio_util::sync::CancellationToken;
@@ -170,4 +178,133 @@ async fn a_thousand_tasks_at_once_are_each_answered_once() {
     assert!(answered.into_iter().eq(0..1024));
     client.expect_silence(ms(1000)).await;
     assert_eq!(server.task_count(), 0);
+}
+
+/// Always has more, and takes all.
+struct Busy {
+    requests: Bytes,
+    read: Arc<AtomicUsize>,
+    writes: Arc<AtomicUsize>,
+    written: Arc<AtomicUsize>,
+}
+
+impl Busy {
+    fn new(requests: Vec<u8>) -> Self {
+        Self {
+            requests: requests.into(),
+            read: Arc::default(),
+            writes: Arc::default(),
+            written: Arc::default(),
+        }
+    }
+}
+
+impl AsyncRead for Busy {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        into: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let length = into.remaining().min(self.requests.len());
+        if length == 0 {
+            return Poll::Pending;
+        }
+        into.put_slice(&self.requests.split_to(length));
+        self.read.fetch_add(length, Ordering::Relaxed);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Busy {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.writes.fetch_add(1, Ordering::Relaxed);
+        self.written.fetch_add(bytes.len(), Ordering::Relaxed);
+        Poll::Ready(Ok(bytes.len()))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+/// L13: others get their turn, however much there is.
+#[tokio::test(start_paused = true)]
+async fn one_poll_of_a_connection_takes_a_bounded_part_of_what_waits() {
+    const CALLS: [(Execution, usize, std::ops::RangeInclusive<usize>); 4] = [
+        (Execution::Auto, 16, 512..=512),
+        (Execution::Local, 16, 512..=512),
+        // What goes to the executor has its turn first.
+        (Execution::Spawn, 16, 256..=256),
+        // Of each turn one read.
+        (Execution::Auto, 1024, 240..=256),
+    ];
+    for (execution, length, expected) in CALLS {
+        let calls = Arc::new(AtomicUsize::new(0));
+        let counts = Arc::clone(&calls);
+        let counted = Registration::task(move |_, _| {
+            counts.fetch_add(1, Ordering::Relaxed);
+            async { Ok("") }
+        });
+        let server = Server::builder()
+            .register(TaskCode(1), "counted", counted.execution(execution))
+            .build();
+        let requests = (0..1000).flat_map(|id| request(1, id, &vec![7; length]));
+        let transport = Busy::new(requests.collect());
+        let read = Arc::clone(&transport.read);
+        let connection = server.handle_connection(transport, ConnectionOptions::default());
+        let mut connection = pin!(connection);
+        let mut cx = Context::from_waker(Waker::noop());
+        assert!(connection.as_mut().poll(&mut cx).is_pending());
+        let called = calls.load(Ordering::Relaxed);
+        assert!(
+            expected.contains(&called),
+            "{called} of {length} bytes, {execution:?}"
+        );
+        assert!(read.load(Ordering::Relaxed) <= 4 * (64 << 10));
+        // It has asked to be polled again: all are answered in the end.
+        let end = tokio::time::timeout(MINUTE, connection);
+        assert!(end.await.is_err(), "the transport has not ended");
+        assert_eq!(calls.load(Ordering::Relaxed), 1000);
+    }
+}
+
+/// Each write wakes the client, and takes the kernel's work for it.
+#[tokio::test(start_paused = true)]
+async fn a_body_that_goes_on_is_written_in_large_parts() {
+    let long = Registration::task(async |_, _| {
+        let pieces = futures_util::stream::repeat_with(|| Ok(vec![7; 32 << 10])).take(128);
+        Ok(Response::stream(pieces))
+    });
+    let server = Server::builder()
+        .register(TaskCode(1), "long", long)
+        .build();
+    let transport = Busy::new(request(1, 1, b"").to_vec());
+    let (writes, written) = (
+        Arc::clone(&transport.writes),
+        Arc::clone(&transport.written),
+    );
+    let connection = server.handle_connection(transport, ConnectionOptions::default());
+    let mut connection = pin!(connection);
+    let mut cx = Context::from_waker(Waker::noop());
+    assert!(connection.as_mut().poll(&mut cx).is_pending());
+    let in_one_poll = written.load(Ordering::Relaxed);
+    assert!(
+        (512 << 10..=1100 << 10).contains(&in_one_poll),
+        "{in_one_poll}"
+    );
+    let end = tokio::time::timeout(MINUTE, connection);
+    assert!(end.await.is_err(), "the transport has not ended");
+    let written = written.load(Ordering::Relaxed);
+    let body = 128 * (32 << 10);
+    assert!((body..body + body / 200).contains(&written), "{written}");
+    let writes = writes.load(Ordering::Relaxed);
+    assert!(written / writes > 200 << 10, "{writes} writes");
 }
