@@ -2,7 +2,8 @@
 //!
 //! A turn takes what it finds waiting in this order: finished tasks, commands,
 //! input, output, and expired deadlines last. Each step has a budget; when it is
-//! used up, the connection yields.
+//! used up, the next turn begins with the first step, and after some such turns
+//! the connection yields to others.
 
 mod idle;
 mod input;
