@@ -255,6 +255,28 @@ fn check_linger(facts: &Facts<'_>, found: &mut Found<'_>) {
     }
 }
 
+/// Whether L2 may have ended the connection before: a message took so long to come,
+/// whether what was written later ended it or not.
+fn reading_failed_before(facts: &Facts<'_>, moment: Moment) -> bool {
+    let reason = facts.report.map(|report| report.reason);
+    if !matches!(reason, Some(Reason::ReadTimeout | Reason::ReadTooSlow)) {
+        return false;
+    }
+    let tolerance = ms(facts.config.tolerance.early_ms + facts.config.tolerance.network_ms);
+    let whole = facts
+        .requests
+        .iter()
+        .map(|request| (request.first, Some(request.end)));
+    let partial = facts.partial.iter().map(|partial| (partial.first, None));
+    whole.chain(partial).any(|(first, end)| {
+        let failed = facts
+            .us(first)
+            .saturating_add(ms(facts.config.timeouts.read_ms));
+        failed <= facts.us(moment).saturating_add(tolerance)
+            && end.is_none_or(|end| facts.us(end) >= failed)
+    })
+}
+
 /// T3, T7, T8: what ends a connection does end it (D8).
 fn check_errors(facts: &Facts<'_>, found: &mut Found<'_>) {
     let timeouts = &facts.config.timeouts;
@@ -307,7 +329,7 @@ fn check_errors(facts: &Facts<'_>, found: &mut Found<'_>) {
         // connection was closed, less its linger.
         let over = if facts.flows(facts.us(moment), over) {
             over
-        } else if named {
+        } else if named || reading_failed_before(facts, moment) {
             // D8: what is queued is still written, as slowly as L3 allows.
             facts.us(moment)
         } else {
