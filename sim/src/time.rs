@@ -99,7 +99,7 @@ pub struct Probe {
 }
 
 /// Polls that are allowed while virtual time stands still.
-const POLLS_AT_ONE_INSTANT: u64 = 1_000_000;
+pub(crate) const POLLS_AT_ONE_INSTANT: u64 = 1_000_000;
 
 #[derive(Debug)]
 struct PollBudget {

@@ -182,14 +182,23 @@ pub(crate) fn may_read_out(
         "a request that came more slowly than L2 allows ({} ms)",
         facts.config.timeouts.read_ms
     );
+    // An end that nobody saw may have come as long before as it lingers.
+    let unseen = match facts.server_ended {
+        Some(_) => 0,
+        None => ms(facts.config.timeouts.linger_ms),
+    };
+    // What was written last may have been on its way.
+    let arrived = until.saturating_sub(ms(2 * tolerance.network_ms));
+    let moved = slacks(facts, arrived).map(|(_, slack)| slack.moved_us);
+    let longest = moved.max().map_or(0, |moved| until.saturating_sub(moved));
     let close = slacks(facts, until).map(|(_, slack)| slack);
     for slack in close.filter(|slack| slack.least_us <= jitter) {
         // A header has its time in all; which of the two names its end has is open.
         let since = until.saturating_sub(slack.moved_us);
         let fits = match (slack.part, reason) {
             (Part::Header, _) => true,
-            (Part::Body, Reason::ReadTimeout) => since + late >= read,
-            (Part::Body, _) => since <= read + late,
+            (Part::Body, Reason::ReadTimeout) => since.max(longest) + late >= read,
+            (Part::Body, _) => since <= read + late + unseen,
         };
         if fits {
             return Ok(());

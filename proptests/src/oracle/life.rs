@@ -1,6 +1,7 @@
 //! Task functions, run functions and ids: T1, T2, T3, T5, T6, T11.
 
 use super::facts::{Facts, Function, Moment, Run};
+use super::places;
 use super::received::Reply;
 use super::rule::{Found, Rule};
 use crate::history::{Call, FunctionEnd, Observed, View};
@@ -102,6 +103,7 @@ fn check_function(facts: &Facts<'_>, function: &Function, found: &mut Found<'_>)
     let request = &facts.requests[index];
     if let Some(read) = &function.read
         && !request.message.starts_with(read)
+        && !reads_a_later_one(facts, index, function, read)
     {
         let what = format!(
             "{name} read {} bytes that are not the start of its message",
@@ -110,6 +112,20 @@ fn check_function(facts: &Facts<'_>, function: &Function, found: &mut Found<'_>)
         let moments = [request.first, request.end, function.started];
         found.broken(Rule::T2, what, "exactly its own message, in order", moments);
     }
+}
+
+/// Whether it may be for a later request of the same id: the earlier one was refused,
+/// and the client may not have seen that.
+fn reads_a_later_one(facts: &Facts<'_>, index: usize, function: &Function, read: &[u8]) -> bool {
+    let later = facts.requests[index + 1..].iter().filter(|later| {
+        (later.id, later.code) == (function.id, function.code) && later.header < function.started
+    });
+    let unanswered = facts.requests[index].answer.is_none();
+    unanswered
+        && places::may_be_full(facts, index)
+        && later
+            .into_iter()
+            .any(|later| later.message.starts_with(read))
 }
 
 /// T1: one at a time, in the order of the requests.

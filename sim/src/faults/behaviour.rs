@@ -65,6 +65,9 @@ const fn is_zero_permille(value: &u16) -> bool {
     *value == 0
 }
 
+/// A tolerance of more would leave little to judge.
+const MOST_QUEUED: Duration = Duration::from_secs(1);
+
 impl Default for LinkFaults {
     fn default() -> Self {
         Self {
@@ -123,6 +126,14 @@ impl LinkFaults {
 
     // What the pipe asks. Each draws in the same order for the same plan, and
     // nothing where nothing is random: a calm link costs nothing.
+
+    /// The longest time that the last byte takes behind all that waits with it, as far
+    /// as that is worth allowing for.
+    pub(crate) fn longest_behind_others(&self) -> Duration {
+        let rate = self.bytes_per_second;
+        let queued = rate.map(|rate| time_of(self.buffer_limit(), rate));
+        self.longest_on_the_way() + queued.unwrap_or_default().min(MOST_QUEUED)
+    }
 
     /// The longest time that a byte takes, where its rate is not limited.
     pub(crate) fn longest_on_the_way(&self) -> Duration {

@@ -268,7 +268,7 @@ impl Connections {
 }
 
 fn on_the_way_ms(link: &LinkPlan) -> u64 {
-    let longest = [&link.to_server, &link.to_client].map(LinkFaults::longest_on_the_way);
+    let longest = [&link.to_server, &link.to_client].map(LinkFaults::longest_behind_others);
     let longest = longest[0].max(longest[1]).as_millis();
     u64::try_from(longest).unwrap_or(u64::MAX)
 }

@@ -95,6 +95,15 @@ pub(super) fn at_bytes(clients: &mut [ClientPlan], profile: Profile, seed: Seed)
         if which != 1 {
             strike_at_bytes(&mut client.link.to_client, rng);
         }
+        // A changed byte may ask for much more than was planned.
+        let LinkPlan {
+            to_server,
+            to_client,
+        } = &mut client.link;
+        let is_changed = |at_byte: &FaultAtByte| matches!(at_byte.fault, Fault::Corrupt { .. });
+        if to_server.at_bytes.iter().any(is_changed) {
+            to_client.buffer_bytes = to_client.buffer_bytes.max(64);
+        }
     }
 }
 

@@ -14,7 +14,7 @@ use crate::executor::Interleaving;
 use crate::link::LinkPlan;
 use crate::net::{Network, PlanLinks, Route};
 use crate::rng::{Fnv, Rng, Seed};
-use crate::time::{Probe, SimTime};
+use crate::time::{POLLS_AT_ONE_INSTANT, Probe, SimTime};
 use crate::trace::Trace;
 
 /// How a world is to be. From [`World::builder`].
@@ -35,7 +35,7 @@ impl WorldBuilder {
             interleaving: Interleaving::default(),
             trace: Trace::off(),
             plan: Box::new(|_, _| LinkPlan::default()),
-            poll_limit: 1_000_000,
+            poll_limit: POLLS_AT_ONE_INSTANT,
             time_limit: Duration::from_secs(24 * 3600),
         }
     }
