@@ -276,16 +276,38 @@ async fn one_poll_of_a_connection_takes_a_bounded_part_of_what_waits() {
     }
 }
 
-/// Each write wakes the client, and takes the kernel's work for it.
-#[tokio::test(start_paused = true)]
-async fn a_body_that_goes_on_is_written_in_large_parts() {
+/// Of code 1: answers with 4 MiB, piece by piece.
+fn server_of_long_bodies() -> Server {
     let long = Registration::task(async |_, _| {
         let pieces = futures_util::stream::repeat_with(|| Ok(vec![7; 32 << 10])).take(128);
         Ok(Response::stream(pieces))
     });
-    let server = Server::builder()
+    Server::builder()
         .register(TaskCode(1), "long", long)
-        .build();
+        .build()
+}
+
+/// D5: it waits for no larger part.
+#[tokio::test(start_paused = true)]
+async fn a_disconnect_at_once_writes_what_has_come_of_a_body() {
+    let server = server_of_long_bodies();
+    let transport = Busy::new(request(1, 1, b"").to_vec());
+    let written = Arc::clone(&transport.written);
+    let connection = server.handle_connection(transport, ConnectionOptions::default());
+    let mut connection = pin!(connection);
+    let mut cx = Context::from_waker(Waker::noop());
+    assert!(connection.as_mut().poll(&mut cx).is_pending());
+    let before = written.load(Ordering::Relaxed);
+    server.clients()[0].disconnect(Duration::ZERO);
+    connection.await;
+    let in_the_last_turn = written.load(Ordering::Relaxed) - before;
+    assert!(in_the_last_turn >= 64 << 10, "{in_the_last_turn}");
+}
+
+/// Each write wakes the client, and takes the kernel's work for it.
+#[tokio::test(start_paused = true)]
+async fn a_body_that_goes_on_is_written_in_large_parts() {
+    let server = server_of_long_bodies();
     let transport = Busy::new(request(1, 1, b"").to_vec());
     let (writes, written) = (
         Arc::clone(&transport.writes),

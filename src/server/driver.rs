@@ -70,7 +70,8 @@ enum Turn {
     Gathered,
     /// Look again: there is more in the buffer than the budget of items allowed (L13).
     Full,
-    /// The same, once what has been moved to the executor has had its turn.
+    /// Look again once what was moved to the executor has had its turn: a budget is
+    /// used up (L13).
     Yield,
     /// Somebody will wake the driver.
     Park,

@@ -19,9 +19,12 @@ impl<S: Transport> Driver<S> {
         budget.items >= ITEMS && !self.buffer.is_empty() && self.gathered + 1 < TURNS
     }
 
-    /// A body that goes on is written in large parts: each write wakes the client.
+    /// A body that goes on is written in large parts: each write wakes the client. The
+    /// turn may be the last one of a connection that ends (D5).
     pub(super) fn gathers_body(&self) -> bool {
-        self.unwritten.is_empty() && self.gathered + 1 < TURNS
+        self.unwritten.is_empty()
+            && self.gathered + 1 < TURNS
+            && self.session.phase() == Phase::Open
     }
 
     /// Commits the turn's last results; while single runners are under way, a
