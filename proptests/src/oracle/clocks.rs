@@ -187,8 +187,8 @@ pub(crate) fn may_read_out(
         Some(_) => 0,
         None => ms(facts.config.timeouts.linger_ms),
     };
-    // What was written last may have been on its way.
-    let arrived = until.saturating_sub(ms(2 * tolerance.network_ms));
+    // What was written last may have come too late.
+    let arrived = until.saturating_sub(ms(2 * tolerance.network_ms) + unseen);
     let moved = slacks(facts, arrived).map(|(_, slack)| slack.moved_us);
     let longest = moved.max().map_or(0, |moved| until.saturating_sub(moved));
     let close = slacks(facts, until).map(|(_, slack)| slack);
