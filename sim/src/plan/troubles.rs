@@ -95,7 +95,7 @@ pub(super) fn at_bytes(clients: &mut [ClientPlan], profile: Profile, seed: Seed)
         if which != 1 {
             strike_at_bytes(&mut client.link.to_client, rng);
         }
-        // A changed byte may ask for much more than was planned.
+        // A changed byte may ask for much more than was planned: that takes its time.
         let LinkPlan {
             to_server,
             to_client,
@@ -103,6 +103,7 @@ pub(super) fn at_bytes(clients: &mut [ClientPlan], profile: Profile, seed: Seed)
         let is_changed = |at_byte: &FaultAtByte| matches!(at_byte.fault, Fault::Corrupt { .. });
         if to_server.at_bytes.iter().any(is_changed) {
             to_client.buffer_bytes = to_client.buffer_bytes.max(64);
+            to_client.latency_ms = to_client.latency_ms.max(1);
         }
     }
 }
