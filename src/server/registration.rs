@@ -100,6 +100,10 @@ impl Registration {
     }
 
     /// A function of the whole message: the everyday form.
+    ///
+    /// A message of 128 KiB or more shares its memory with its connection for 100 ms,
+    /// which uses it again for the next one that comes, if nobody else has it any more:
+    /// until then such `Bytes` are not unique.
     pub fn task<F, Fut, R>(function: F) -> Self
     where
         F: Fn(TaskContext, Bytes) -> Fut + Send + Sync + 'static,
