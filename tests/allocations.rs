@@ -13,7 +13,7 @@ use asyncserver::proto::{
 use asyncserver::wire::{
     ByteOrder, Response, TaskCode, TaskId, encode_message, encode_request_header,
 };
-use bare_connection::{Anything, POLICY, connection};
+use bare_connection::{Anything, POLICY, connection, deliver, message, request};
 use bytes::{Buf, Bytes, BytesMut};
 
 /// What `made` still holds on the heap, in bytes.
@@ -43,19 +43,9 @@ fn a_ledger_gives_back_what_a_burst_of_tasks_took() {
 /// What one message of `length` bytes that comes in parts allocates, in bytes. It is
 /// dropped at once.
 fn allocated(connection: &mut Connection<()>, id: u32, length: usize, now: Instant) -> u64 {
-    let mut request = BytesMut::new();
-    encode_request_header(TaskCode(1), TaskId(id), ByteOrder::Big, &mut request);
-    encode_message(&vec![b'x'; length], &mut request);
+    let request = request(id, length);
     let allocated = measure(|| {
-        let (mut at, mut end) = (0, 0);
-        let payload = loop {
-            end = request.len().min(end + 60_000);
-            match connection.handle_input(&request[..end], &mut at, &mut Anything, now) {
-                Some(Input::Message { payload, .. }) => break payload,
-                Some(other) => panic!("{other:?}"),
-                None => assert!(end < request.len(), "the message has ended"),
-            }
-        };
+        let payload = message(deliver(connection, &request, 60_000, now));
         assert!(payload.len() == length && payload.iter().all(|byte| *byte == b'x'));
     });
     allocated.bytes_total

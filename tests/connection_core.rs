@@ -5,42 +5,17 @@ mod bare_connection;
 use std::time::{Duration, Instant};
 
 use asyncserver::proto::{Admission, BodyStep, Connection, Delivery, Found, Input, Outcome};
-use asyncserver::wire::{ByteOrder, TaskCode, TaskId, encode_message, encode_request_header};
-use bare_connection::{Anything, connection};
-use bytes::{Bytes, BytesMut};
-
-/// Sends one request, `step` bytes at a time, and returns what came of it.
-fn request(connection: &mut Connection<()>, length: usize, step: usize, now: Instant) -> Input {
-    request_of(connection, 7, length, step, now)
-}
-
-fn request_of(
-    connection: &mut Connection<()>,
-    id: usize,
-    length: usize,
-    step: usize,
-    now: Instant,
-) -> Input {
-    let mut bytes = BytesMut::new();
-    encode_request_header(TaskCode(1), TaskId(id as u32), ByteOrder::Big, &mut bytes);
-    encode_message(&vec![b'x'; length], &mut bytes);
-    let (mut buffer, mut at) = (Vec::new(), 0);
-    for part in bytes.chunks(step) {
-        buffer.extend_from_slice(part);
-        connection.handle_read(part.len());
-        if let Some(input) = connection.handle_input(&buffer, &mut at, &mut Anything, now) {
-            return input;
-        }
-    }
-    panic!("the message has ended");
-}
+use asyncserver::wire::TaskCode;
+use bare_connection::{Anything, connection, deliver, message, request};
+use bytes::Bytes;
 
 /// L16 counts payloads: their memory is at most a quarter more.
 #[test]
 fn a_message_collected_in_parts_keeps_little_spare_room() {
     let now = Instant::now();
     for length in [1, 3, 100, 255, 256, 1_100, 5_000, 70_000, 600_000] {
-        let input = request(&mut connection(now), length, 1_000.min(length), now);
+        let step = 1_000.min(length);
+        let input = deliver(&mut connection(now), &request(7, length), step, now);
         let Input::Message { payload, .. } = input else {
             panic!("{length} bytes in parts: {input:?}");
         };
@@ -50,11 +25,15 @@ fn a_message_collected_in_parts_keeps_little_spare_room() {
     }
 }
 
-fn message(input: Input) -> Bytes {
-    match input {
-        Input::Message { payload, .. } => payload,
-        other => panic!("{other:?}"),
-    }
+/// The message of request `id`, read `step` bytes at a time.
+fn message_of(
+    connection: &mut Connection<()>,
+    id: u32,
+    length: usize,
+    step: usize,
+    now: Instant,
+) -> Bytes {
+    message(deliver(connection, &request(id, length), step, now))
 }
 
 #[test]
@@ -63,7 +42,8 @@ fn a_long_message_stays_as_it_is_for_whoever_has_it_while_others_come() {
     let mut connection = connection(now);
     let mut kept = Vec::new();
     for id in 0..4 {
-        let payload = message(request_of(&mut connection, id, 200_000 + id, 60_000, now));
+        let length = 200_000 + id as usize;
+        let payload = message_of(&mut connection, id, length, 60_000, now);
         // A part is enough.
         kept.push(payload.slice(100_000..));
     }
@@ -78,14 +58,13 @@ fn a_message_in_the_memory_of_a_longer_one_keeps_no_more_of_it_than_it_needs() {
     let now = Instant::now();
     for length in [1_000, 100_000, 140_000, 600_000] {
         let mut connection = connection(now);
-        drop(request_of(&mut connection, 0, 1_000_000, 60_000, now));
-        let payload = message(request_of(
+        drop(deliver(
             &mut connection,
-            1,
-            length,
-            60_000.min(length / 2),
+            &request(0, 1_000_000),
+            60_000,
             now,
         ));
+        let payload = message_of(&mut connection, 1, length, 60_000.min(length / 2), now);
         connection.shrink();
         let room = payload.try_into_mut().expect("nobody shares it").capacity();
         assert!(room <= length + length / 4, "{room} for {length} bytes");
@@ -97,15 +76,15 @@ fn the_memory_of_a_long_message_is_given_back_a_tenth_of_a_second_after_it() {
     let now = Instant::now();
     let at = |millis| now + Duration::from_millis(millis);
     let mut connection = connection(now);
-    let first = message(request_of(&mut connection, 0, 600_000, 60_000, now));
+    let first = message_of(&mut connection, 0, 600_000, 60_000, now);
     connection.handle_timeout(at(99));
     assert!(!first.is_unique(), "it is kept for the next one");
-    let second = message(request_of(&mut connection, 1, 700_000, 60_000, at(99)));
+    let second = message_of(&mut connection, 1, 700_000, 60_000, at(99));
     assert!(first.is_unique(), "another one is kept");
     connection.handle_timeout(at(198));
     assert!(!second.is_unique());
     // A short message does not count.
-    drop(request_of(&mut connection, 2, 100, 60, at(198)));
+    drop(deliver(&mut connection, &request(2, 100), 60, at(198)));
     connection.handle_timeout(at(199));
     assert!(second.is_unique());
 }
@@ -114,7 +93,7 @@ fn the_memory_of_a_long_message_is_given_back_a_tenth_of_a_second_after_it() {
 fn the_memory_of_a_long_message_is_given_back_with_the_end_of_its_connection() {
     let now = Instant::now();
     let mut connection = connection(now);
-    let payload = message(request_of(&mut connection, 0, 600_000, 60_000, now));
+    let payload = message_of(&mut connection, 0, 600_000, 60_000, now);
     connection.close(now);
     connection.settle();
     assert!(payload.is_unique());
@@ -145,9 +124,7 @@ impl Admission<()> for Streaming {
 fn a_message_for_a_task_function_that_has_come_whole_is_delivered_with_its_end() {
     let now = Instant::now();
     let mut connection = connection(now);
-    let mut bytes = BytesMut::new();
-    encode_request_header(TaskCode(1), TaskId(7), ByteOrder::Big, &mut bytes);
-    encode_message(&[b'x'; 600], &mut bytes);
+    let bytes = request(7, 600);
     let mut at = 0;
     let begun = connection.handle_input(&bytes, &mut at, &mut Streaming, now);
     assert!(matches!(begun, Some(Input::Begin { .. })), "{begun:?}");
@@ -165,7 +142,7 @@ fn a_message_for_a_task_function_that_has_come_whole_is_delivered_with_its_end()
 fn bytes_of_a_body_that_has_not_begun_are_a_bug_of_the_driver() {
     let now = Instant::now();
     let mut connection = connection(now);
-    let Input::Whole { key, .. } = request(&mut connection, 1, usize::MAX, now) else {
+    let Input::Whole { key, .. } = deliver(&mut connection, &request(7, 1), usize::MAX, now) else {
         panic!("it came whole");
     };
     connection.finished(key, Outcome::Body, || now);
@@ -177,7 +154,7 @@ fn bytes_of_a_body_that_has_not_begun_are_a_bug_of_the_driver() {
 fn the_end_of_a_body_that_has_not_begun_is_a_bug_of_the_driver() {
     let now = Instant::now();
     let mut connection = connection(now);
-    let Input::Whole { key, .. } = request(&mut connection, 1, usize::MAX, now) else {
+    let Input::Whole { key, .. } = deliver(&mut connection, &request(7, 1), usize::MAX, now) else {
         panic!("it came whole");
     };
     connection.finished(key, Outcome::Body, || now);

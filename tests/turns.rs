@@ -8,16 +8,17 @@ use std::io;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Waker};
 use std::time::Duration;
 
+use asyncserver::runtime::Transport;
 use asyncserver::server::*;
 use asyncserver::wire::TaskCode;
-use bytes::Bytes;
 use futures_util::StreamExt;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::AsyncReadExt;
 use tokio::sync::Notify;
 use tokio::time::advance;
+use tokio_util::io::{InspectReader, InspectWriter};
 use tokio_util::sync::CancellationToken;
 use wire_client::*;
 
@@ -180,59 +181,36 @@ async fn a_thousand_tasks_at_once_are_each_answered_once() {
     assert_eq!(server.task_count(), 0);
 }
 
-/// Always has more, and takes all.
-struct Busy {
-    requests: Bytes,
+/// How many bytes a transport has moved, and in how many writes.
+#[derive(Clone, Default)]
+struct Moved {
     read: Arc<AtomicUsize>,
     writes: Arc<AtomicUsize>,
     written: Arc<AtomicUsize>,
 }
 
-impl Busy {
-    fn new(requests: Vec<u8>) -> Self {
-        Self {
-            requests: requests.into(),
-            read: Arc::default(),
-            writes: Arc::default(),
-            written: Arc::default(),
-        }
+impl Moved {
+    /// A transport that brings these at once, does not end, and takes all that is written.
+    fn busy(&self, requests: impl Into<Vec<u8>>) -> impl Transport {
+        let counts = self.clone();
+        let (never, open) = tokio::io::duplex(1);
+        let requests = io::Cursor::new(requests.into()).chain(never);
+        let reader = InspectReader::new(requests, move |bytes| {
+            counts.read.fetch_add(bytes.len(), Ordering::Relaxed);
+        });
+        let counts = self.clone();
+        let writer = InspectWriter::new(tokio::io::sink(), move |bytes| {
+            let _ = &open;
+            counts.writes.fetch_add(1, Ordering::Relaxed);
+            counts.written.fetch_add(bytes.len(), Ordering::Relaxed);
+        });
+        tokio::io::join(reader, writer)
     }
 }
 
-impl AsyncRead for Busy {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        _: &mut Context<'_>,
-        into: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let length = into.remaining().min(self.requests.len());
-        if length == 0 {
-            return Poll::Pending;
-        }
-        into.put_slice(&self.requests.split_to(length));
-        self.read.fetch_add(length, Ordering::Relaxed);
-        Poll::Ready(Ok(()))
-    }
-}
-
-impl AsyncWrite for Busy {
-    fn poll_write(
-        self: Pin<&mut Self>,
-        _: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        self.writes.fetch_add(1, Ordering::Relaxed);
-        self.written.fetch_add(bytes.len(), Ordering::Relaxed);
-        Poll::Ready(Ok(bytes.len()))
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
-    }
+fn poll_once(connection: Pin<&mut impl Future>) {
+    let mut cx = Context::from_waker(Waker::noop());
+    assert!(connection.poll(&mut cx).is_pending());
 }
 
 /// L13: others get their turn, however much there is.
@@ -257,18 +235,17 @@ async fn one_poll_of_a_connection_takes_a_bounded_part_of_what_waits() {
             .register(TaskCode(1), "counted", counted.execution(execution))
             .build();
         let requests = (0..1000).flat_map(|id| request(1, id, &vec![7; length]));
-        let transport = Busy::new(requests.collect());
-        let read = Arc::clone(&transport.read);
+        let moved = Moved::default();
+        let transport = moved.busy(requests.collect::<Vec<_>>());
         let connection = server.handle_connection(transport, ConnectionOptions::default());
         let mut connection = pin!(connection);
-        let mut cx = Context::from_waker(Waker::noop());
-        assert!(connection.as_mut().poll(&mut cx).is_pending());
+        poll_once(connection.as_mut());
         let called = calls.load(Ordering::Relaxed);
         assert!(
             expected.contains(&called),
             "{called} of {length} bytes, {execution:?}"
         );
-        assert!(read.load(Ordering::Relaxed) <= 4 * (64 << 10));
+        assert!(moved.read.load(Ordering::Relaxed) <= 4 * (64 << 10));
         // It has asked to be polled again: all are answered in the end.
         let end = tokio::time::timeout(MINUTE, connection);
         assert!(end.await.is_err(), "the transport has not ended");
@@ -287,20 +264,43 @@ fn server_of_long_bodies() -> Server {
         .build()
 }
 
+/// What a turn leaves to a larger write does not let it take more requests.
+#[tokio::test(start_paused = true)]
+async fn one_poll_takes_no_more_requests_beside_a_body() {
+    let calls = Arc::new(AtomicUsize::new(0));
+    let counts = Arc::clone(&calls);
+    let server = server_of_long_bodies();
+    let counted = Registration::task(move |_, _| {
+        counts.fetch_add(1, Ordering::Relaxed);
+        async { Ok("") }
+    });
+    server.register(TaskCode(2), "counted", counted).unwrap();
+    let body = request(1, 1000, b"");
+    let requests = (0..900).flat_map(|id| request(2, id, &[7; 16]));
+    let requests: Vec<_> = body.into_iter().chain(requests).collect();
+    let transport = Moved::default().busy(requests);
+    let connection = server.handle_connection(transport, ConnectionOptions::default());
+    let mut connection = pin!(connection);
+    poll_once(connection.as_mut());
+    assert_eq!(calls.load(Ordering::Relaxed), 511);
+    let end = tokio::time::timeout(MINUTE, connection);
+    assert!(end.await.is_err(), "the transport has not ended");
+    assert_eq!(calls.load(Ordering::Relaxed), 900);
+}
+
 /// D5: it waits for no larger part.
 #[tokio::test(start_paused = true)]
 async fn a_disconnect_at_once_writes_what_has_come_of_a_body() {
     let server = server_of_long_bodies();
-    let transport = Busy::new(request(1, 1, b"").to_vec());
-    let written = Arc::clone(&transport.written);
+    let moved = Moved::default();
+    let transport = moved.busy(request(1, 1, b""));
     let connection = server.handle_connection(transport, ConnectionOptions::default());
     let mut connection = pin!(connection);
-    let mut cx = Context::from_waker(Waker::noop());
-    assert!(connection.as_mut().poll(&mut cx).is_pending());
-    let before = written.load(Ordering::Relaxed);
+    poll_once(connection.as_mut());
+    let before = moved.written.load(Ordering::Relaxed);
     server.clients()[0].disconnect(Duration::ZERO);
     connection.await;
-    let in_the_last_turn = written.load(Ordering::Relaxed) - before;
+    let in_the_last_turn = moved.written.load(Ordering::Relaxed) - before;
     assert!(in_the_last_turn >= 64 << 10, "{in_the_last_turn}");
 }
 
@@ -308,25 +308,21 @@ async fn a_disconnect_at_once_writes_what_has_come_of_a_body() {
 #[tokio::test(start_paused = true)]
 async fn a_body_that_goes_on_is_written_in_large_parts() {
     let server = server_of_long_bodies();
-    let transport = Busy::new(request(1, 1, b"").to_vec());
-    let (writes, written) = (
-        Arc::clone(&transport.writes),
-        Arc::clone(&transport.written),
-    );
+    let moved = Moved::default();
+    let transport = moved.busy(request(1, 1, b""));
     let connection = server.handle_connection(transport, ConnectionOptions::default());
     let mut connection = pin!(connection);
-    let mut cx = Context::from_waker(Waker::noop());
-    assert!(connection.as_mut().poll(&mut cx).is_pending());
-    let in_one_poll = written.load(Ordering::Relaxed);
+    poll_once(connection.as_mut());
+    let in_one_poll = moved.written.load(Ordering::Relaxed);
     assert!(
         (512 << 10..=1100 << 10).contains(&in_one_poll),
         "{in_one_poll}"
     );
     let end = tokio::time::timeout(MINUTE, connection);
     assert!(end.await.is_err(), "the transport has not ended");
-    let written = written.load(Ordering::Relaxed);
+    let written = moved.written.load(Ordering::Relaxed);
     let body = 128 * (32 << 10);
     assert!((body..body + body / 200).contains(&written), "{written}");
-    let writes = writes.load(Ordering::Relaxed);
+    let writes = moved.writes.load(Ordering::Relaxed);
     assert!(written / writes > 200 << 10, "{writes} writes");
 }

@@ -39,7 +39,8 @@ use crate::runtime::{Timer, Transport};
 const ITEMS: usize = 256;
 /// Bytes that a step may move in one turn (L13).
 const BYTES: usize = 64 << 10;
-/// Turns in one poll, before others get theirs. Each time that a connection lets
+/// Turns in one poll, before others get theirs; those that only put more of a body
+/// together for one write are none. Each time that a connection lets
 /// others go first, Tokio may wake a thread for them, which takes as long as some
 /// fifty small requests.
 const TURNS: usize = 4;
@@ -230,10 +231,10 @@ impl<S: Transport> Driver<S> {
         let is_used_up = budget.is_used_up() || written >= BYTES;
         match next {
             Turn::Park | Turn::Again if is_used_up && has_spawned => Turn::Yield,
-            Turn::Park | Turn::Again if gathers_body => Turn::Gathered,
             Turn::Park | Turn::Again if budget.items >= ITEMS && !self.buffer.is_empty() => {
                 Turn::Full
             }
+            Turn::Park | Turn::Again if gathers_body && !is_used_up => Turn::Gathered,
             Turn::Park if is_used_up || moved => Turn::Again,
             next => next,
         }

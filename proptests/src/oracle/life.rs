@@ -117,15 +117,14 @@ fn check_function(facts: &Facts<'_>, function: &Function, found: &mut Found<'_>)
 /// Whether it may be for a later request of the same id: the earlier one was refused,
 /// and the client may not have seen that.
 fn reads_a_later_one(facts: &Facts<'_>, index: usize, function: &Function, read: &[u8]) -> bool {
-    let later = facts.requests[index + 1..].iter().filter(|later| {
-        (later.id, later.code) == (function.id, function.code) && later.header < function.started
-    });
-    let unanswered = facts.requests[index].answer.is_none();
-    unanswered
+    let is_unanswered = facts.requests[index].answer.is_none();
+    is_unanswered
         && places::may_be_full(facts, index)
-        && later
-            .into_iter()
-            .any(|later| later.message.starts_with(read))
+        && facts.requests[index + 1..].iter().any(|later| {
+            (later.id, later.code) == (function.id, function.code)
+                && later.header < function.started
+                && later.message.starts_with(read)
+        })
 }
 
 /// T1: one at a time, in the order of the requests.

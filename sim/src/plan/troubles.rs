@@ -2,7 +2,7 @@
 
 use super::requests::after_ms;
 use super::{ClientPlan, Profile, TimedFault, Trouble, Writer};
-use crate::{Crash, Door, Fault, FaultAtByte, LinkFaults, LinkPlan, Rng, Seed};
+use crate::{Crash, Door, Fault, FaultAtByte, LinkFaults, Rng, Seed};
 
 pub(super) fn faults(
     clients: &[ClientPlan],
@@ -96,12 +96,8 @@ pub(super) fn at_bytes(clients: &mut [ClientPlan], profile: Profile, seed: Seed)
             strike_at_bytes(&mut client.link.to_client, rng);
         }
         // A changed byte may ask for much more than was planned: that takes its time.
-        let LinkPlan {
-            to_server,
-            to_client,
-        } = &mut client.link;
-        let is_changed = |at_byte: &FaultAtByte| matches!(at_byte.fault, Fault::Corrupt { .. });
-        if to_server.at_bytes.iter().any(is_changed) {
+        if changes_a_byte(&client.link.to_server) {
+            let to_client = &mut client.link.to_client;
             to_client.buffer_bytes = to_client.buffer_bytes.max(64);
             to_client.latency_ms = to_client.latency_ms.max(1);
         }
@@ -111,19 +107,17 @@ pub(super) fn at_bytes(clients: &mut [ClientPlan], profile: Profile, seed: Seed)
 /// What nothing may take longer than. A call whose response was changed may have to
 /// wait until its timeout (PROTOCOL C4).
 pub(super) fn budget_ms(clients: &[ClientPlan]) -> u64 {
-    let faults = |link: &LinkFaults| link.at_bytes.clone().into_iter();
-    let mut all = clients.iter().flat_map(|client| {
-        let LinkPlan {
-            to_server,
-            to_client,
-        } = &client.link;
-        faults(to_server).chain(faults(to_client))
-    });
-    if all.any(|at_byte| matches!(at_byte.fault, Fault::Corrupt { .. })) {
+    let mut links = clients.iter().map(|client| &client.link);
+    if links.any(|link| changes_a_byte(&link.to_server) || changes_a_byte(&link.to_client)) {
         400_000
     } else {
         120_000
     }
+}
+
+fn changes_a_byte(link: &LinkFaults) -> bool {
+    let mut at_bytes = link.at_bytes.iter();
+    at_bytes.any(|at_byte| matches!(at_byte.fault, Fault::Corrupt { .. }))
 }
 
 fn strike_at_bytes(link: &mut LinkFaults, rng: &mut Rng) {

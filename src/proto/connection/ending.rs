@@ -6,7 +6,7 @@ use super::current::Current;
 use super::{Action, Connection, Flush, OnHalfClose, answer_lost};
 use crate::canary::{Canary, planted};
 use crate::proto::disconnect::Phase;
-use crate::proto::ledger::{OrphanStep, TaskKey};
+use crate::proto::ledger::OrphanStep;
 use crate::proto::report::{EndReason, InterruptedTask, ProtocolError, TaskEnding};
 use crate::wire::{Features, TaskCode, TaskId};
 
@@ -67,13 +67,6 @@ impl<T> Connection<T> {
             Current::Held(..) | Current::Discarding(_) | Current::Between => {}
         }
         self.say_goodbye();
-    }
-
-    fn forget_reading(&mut self, key: TaskKey) {
-        self.actions.push(Action::DropReading(key));
-        self.parts.clear();
-        self.untaken = 0;
-        self.reader_deadline = None;
     }
 
     /// PROTOCOL E4: once, where granted, behind what is queued.

@@ -39,12 +39,10 @@ impl Parts {
     /// Room for so many bytes more.
     pub(super) fn reserve(&mut self, more: usize) {
         let needed = self.bytes.len() + more;
-        if needed > self.bytes.capacity() {
-            if needed >= LONG && self.last.is_some() {
-                self.reuse_last(needed);
-            }
-            self.bytes.reserve(more);
+        if needed >= LONG && needed > self.bytes.capacity() {
+            self.reuse_last(needed);
         }
+        self.bytes.reserve(more);
     }
 
     #[cold]

@@ -128,10 +128,21 @@ impl<T> Connection<T> {
         self.retire(key, None);
     }
 
-    fn reader_returned(&mut self, returned: Returned, now: Instant) -> bool {
+    /// The task function is dropped, wherever it is.
+    pub(super) fn forget_reading(&mut self, key: TaskKey) {
+        self.actions.push(Action::DropReading(key));
+        self.forget_untaken();
+    }
+
+    /// No task function takes more of the message.
+    fn forget_untaken(&mut self) {
         self.parts.clear();
         self.untaken = 0;
         self.reader_deadline = None;
+    }
+
+    fn reader_returned(&mut self, returned: Returned, now: Instant) -> bool {
+        self.forget_untaken();
         let Current::Task(task) = &mut self.current else {
             return false;
         };
@@ -150,10 +161,7 @@ impl<T> Connection<T> {
     /// A cancel came while the task function was reading (T10): it is dropped,
     /// and the answer follows the end of the message.
     pub(super) fn cancel_reading(&mut self, key: TaskKey, now: Instant) {
-        self.actions.push(Action::DropReading(key));
-        self.parts.clear();
-        self.untaken = 0;
-        self.reader_deadline = None;
+        self.forget_reading(key);
         if let Current::Task(task) = &mut self.current
             && task.key == key
         {

@@ -16,15 +16,17 @@ impl<S: Transport> Driver<S> {
     /// A batch that was read at once is answered by one write, even if it takes
     /// some turns.
     pub(super) fn gathers(&self, budget: &Budget) -> bool {
-        budget.items >= ITEMS && !self.buffer.is_empty() && self.gathered + 1 < TURNS
+        budget.items >= ITEMS && !self.buffer.is_empty() && self.may_gather()
+    }
+
+    const fn may_gather(&self) -> bool {
+        self.gathered + 1 < TURNS
     }
 
     /// A body that goes on is written in large parts: each write wakes the client. The
     /// turn may be the last one of a connection that ends (D5).
     pub(super) fn gathers_body(&self) -> bool {
-        self.unwritten.is_empty()
-            && self.gathered + 1 < TURNS
-            && self.session.phase() == Phase::Open
+        self.unwritten.is_empty() && self.may_gather() && self.session.phase() == Phase::Open
     }
 
     /// Commits the turn's last results; while single runners are under way, a

@@ -163,8 +163,8 @@ impl Session {
         let is_new = place.is_none();
         let has_missed = std::mem::replace(seen_orders, orders) != orders;
         let before = state.pended().leave_group_waker(place, waker);
-        // Of a group that was there before each order takes the waker.
-        let is_told = has_missed && (is_new || before.is_none());
+        // An order for a member takes the waker: one that is still there has been given none.
+        let is_told = has_missed && before.is_none();
         let mut to_wake = Vec::new();
         if is_new || is_told {
             for member in members {
