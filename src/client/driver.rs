@@ -42,6 +42,8 @@ pub(super) struct Driver {
     retries: u32,
     phase: Phase,
     writing: Writing,
+    /// Callers told an outcome since the last requests came: they may bring the next.
+    told: usize,
     clock: Arc<dyn Clock>,
     timer: Box<dyn Timer>,
     /// What the timer is set to: it is set anew only for an earlier time.
@@ -123,6 +125,7 @@ impl Driver {
             retries,
             phase: Phase::Open,
             writing: Writing::AtOnce,
+            told: 0,
             clock,
             timer,
             armed: None,

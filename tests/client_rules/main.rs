@@ -12,5 +12,6 @@ mod c7_retries;
 mod c8_responses;
 mod closing;
 mod errors;
+mod gathering;
 mod real_server;
 mod scripted;

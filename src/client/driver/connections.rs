@@ -63,14 +63,20 @@ impl Driver {
         }
     }
 
-    /// With others in flight, more requests are likely to come in this very
-    /// turn of the scheduler; a single one never waits.
+    /// With others in flight, or callers that have just been told an outcome, more
+    /// requests are likely to come in this very turn of the scheduler; those of a
+    /// caller that is alone never wait.
     pub(super) fn is_write_deferred(&mut self, started: usize) -> bool {
+        if started == 0 {
+            self.writing = Writing::AtOnce;
+            return false;
+        }
         let in_flight = self
             .current()
             .map_or(0, |at| self.connections[at].calls.pending());
+        let others = in_flight.max(std::mem::take(&mut self.told)) > started;
         self.writing = match self.writing {
-            Writing::AtOnce if started > 0 && in_flight > started => Writing::Deferred,
+            Writing::AtOnce if others => Writing::Deferred,
             Writing::AtOnce | Writing::Deferred => Writing::AtOnce,
         };
         self.writing == Writing::Deferred

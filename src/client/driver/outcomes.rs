@@ -77,7 +77,10 @@ impl Driver {
                     context.retries += 1;
                     put_back.push(context);
                 }
-                outcome => context.end(outcome_for_caller(outcome)),
+                outcome => {
+                    self.told += 1;
+                    context.end(outcome_for_caller(outcome));
+                }
             }
         }
         self.queue.put_back(put_back, now);
