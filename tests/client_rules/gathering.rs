@@ -22,7 +22,9 @@ fn counting() -> (ScriptedServer, Client, Arc<AtomicUsize>) {
     let client = Client::builder(Address::named("server"))
         .connector(move |_| {
             let (stream, count) = (connector.connect("client"), Arc::clone(&count));
-            let count = move |_: &[u8]| drop(count.fetch_add(1, Ordering::Relaxed));
+            let count = move |_: &[u8]| {
+                count.fetch_add(1, Ordering::Relaxed);
+            };
             std::future::ready(stream.map(|stream| InspectWriter::new(stream, count)))
         })
         .executor(Arc::new(AtRestExecutor))
