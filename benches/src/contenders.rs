@@ -1,6 +1,7 @@
 //! Who is measured: servers, each with the client that speaks to it.
 
 mod asyncserver;
+mod floor;
 mod raw;
 mod raw_bodies;
 mod tarpc;
@@ -46,9 +47,11 @@ pub(crate) const BARE: &dyn ClientLoads = &With::<Bare>::NEW;
 /// For peers whose default would forbid the larger workloads.
 const MOST_MESSAGE_BYTES: usize = 64 << 20;
 
-const ALL: [&dyn Contender; 8] = [
+const ALL: [&dyn Contender; 10] = [
     &raw::Raw,
     &raw_bodies::RawBodies,
+    &floor::IN_PLACE,
+    &floor::SPAWNED,
     &asyncserver::AUTO,
     &asyncserver::LOCAL,
     &asyncserver::SPAWN,

@@ -20,6 +20,7 @@ use crate::handler::Handler;
 use crate::measure::{Cost, Latency};
 pub(crate) use bare::Bare;
 pub(crate) use client::{ClientLoads, With};
+pub(crate) use request::HEADER_BYTES;
 
 /// The shape of a load of equal requests.
 #[derive(Clone, Copy, Debug)]

@@ -17,7 +17,7 @@ use tokio::net::TcpStream;
 use tokio::runtime::Runtime;
 use tokio::task::LocalSet;
 
-use super::{Round, Shape};
+use super::{HEADER_BYTES, Round, Shape};
 use crate::measure::{Latency, Probe};
 
 /// Bytes that are put together for one write, and taken by one read.
@@ -120,8 +120,6 @@ struct Coming {
     id: u32,
     missing: usize,
 }
-
-const HEADER_BYTES: usize = 5;
 
 impl Connection {
     async fn open(address: SocketAddr, shape: Shape) -> Self {

@@ -15,7 +15,7 @@ type InFlight = (usize, usize);
 /// Of messages above this the rate in MB/s tells more than that in requests/s.
 const MOST_SMALL_BYTES: usize = 64 << 10;
 
-/// Longer messages pass through the raw loop in parts.
+/// Longer messages pass through the raw loop in parts, and not through the floor at all.
 const RAW_BUFFER_BYTES: usize = 64 << 10;
 
 struct Echo {
@@ -25,10 +25,12 @@ struct Echo {
     entries: Vec<Entry>,
 }
 
-const CONTENDERS: [Entry; 8] = [
+const CONTENDERS: [Entry; 10] = [
     Entry::wire("raw"),
+    Entry::wire("floor"),
     Entry::wire("auto"),
     Entry::wire("local"),
+    Entry::wire("floor-spawn"),
     Entry::wire("spawn"),
     Entry::calls("raw"),
     Entry::calls("auto"),
@@ -85,6 +87,19 @@ fn handled(handler: Handler, in_flight: InFlight) -> Box<dyn Workload> {
     })
 }
 
+impl Echo {
+    /// The floor takes no message longer than its buffer, and is shown where there is
+    /// a target to compare it with: in place, and for what has to wait in a task each.
+    fn includes(&self, contender: &str) -> bool {
+        let is_small = self.message_bytes < RAW_BUFFER_BYTES;
+        match contender {
+            "floor" => is_small && self.handler == Handler::Ready,
+            "floor-spawn" => is_small && self.handler == Handler::Yield,
+            _ => true,
+        }
+    }
+}
+
 impl Workload for Echo {
     fn name(&self) -> String {
         let (connections, in_flight) = self.in_flight;
@@ -107,6 +122,7 @@ impl Workload for Echo {
             settings.message_bytes_limit = Some(self.message_bytes);
         }
         let mut entries = self.entries.clone();
+        entries.retain(|entry| self.includes(entry.contender));
         if self.message_bytes >= RAW_BUFFER_BYTES {
             // The raw loop answers them before they have ended, which the client library forbids.
             entries.retain(|entry| *entry != Entry::calls("raw"));
