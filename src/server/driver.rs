@@ -23,6 +23,7 @@ use std::time::Instant;
 use bytes::BytesMut;
 use tokio_util::sync::WaitForCancellationFutureOwned;
 
+use self::idle::GivesBack;
 use self::lists::{LentLists, Lists};
 use self::local::LocalTasks;
 use self::stopwatch::Stopwatch;
@@ -126,8 +127,9 @@ pub(crate) struct Driver<S> {
     deferred: bool,
     /// Turns whose output was left to the next one.
     gathered: usize,
-    /// When it last did anything; `None` once its memory has been given back.
+    /// When it last did anything.
     last_active: Option<Instant>,
+    gives_back: GivesBack,
     context: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
     has_left: bool,
 }
@@ -164,6 +166,7 @@ impl<S: Transport> Driver<S> {
             deferred: false,
             gathered: 0,
             last_active: None,
+            gives_back: GivesBack::Nothing,
             context: context.map(|token| Box::pin(token.cancelled_owned())),
             has_left: false,
         }
@@ -224,7 +227,7 @@ impl<S: Transport> Driver<S> {
         let pulled = pulled | (written > 0 && self.pull_behind_output(cx, now));
         let end = self.end_turn(now);
         if budget.items > 0 || written > 0 {
-            self.last_active = Some(now);
+            self.note_activity(now);
         }
         let next = self.finish_turn(cx, end, now);
         let moved = pulled || (written > 0 && !self.bodies.is_empty());
@@ -272,6 +275,7 @@ impl<S: Transport> Driver<S> {
         if has_unread || may_write || self.is_due(cx, deadline) {
             return Turn::Again;
         }
+        self.shrink_at_rest();
         if self.session.park(cx.waker()) {
             self.buffer.give_back();
             Turn::Park

@@ -9,21 +9,62 @@ use super::Driver;
 /// How long a connection that is quiet keeps the memory that it has used.
 const QUIET: Duration = Duration::from_millis(100);
 
+/// A connection that had something to do less than this ago is busy.
+const BUSY: Duration = Duration::from_millis(50);
+
+/// When a connection gives back the memory that it has used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum GivesBack {
+    /// It has none.
+    Nothing,
+    /// As soon as there is nothing to do. It was not busy: with thousands of such
+    /// connections, to be woken later for that alone would cost a fifth of a request.
+    AtRest,
+    /// Once it has been quiet. It is busy: it would soon allocate all of it again.
+    OnceQuiet,
+}
+
 impl<S> Driver<S> {
+    /// It has taken input, or its transport output.
+    pub(super) fn note_activity(&mut self, now: Instant) {
+        let last = self.last_active.replace(now);
+        if self.gives_back == GivesBack::Nothing {
+            let is_busy = last.is_some_and(|last| now.saturating_duration_since(last) < BUSY);
+            self.gives_back = if is_busy {
+                GivesBack::OnceQuiet
+            } else {
+                GivesBack::AtRest
+            };
+        }
+    }
+
     /// A connection holds next to nothing but its tasks, once it has been quiet
-    /// for a while: one that has more to do at once would allocate all of it
-    /// again. When that is to be looked at.
+    /// for a while. When that is to be looked at.
     pub(super) fn shrink_if_quiet(&mut self, now: Instant) -> Option<Instant> {
+        if self.gives_back != GivesBack::OnceQuiet {
+            return None;
+        }
         let at = self.last_active?.checked_add(QUIET)?;
         if now < at {
             return Some(at);
         }
-        self.last_active = None;
+        self.give_back();
+        None
+    }
+
+    /// There is nothing to do now.
+    pub(super) fn shrink_at_rest(&mut self) {
+        if self.gives_back == GivesBack::AtRest {
+            self.give_back();
+        }
+    }
+
+    fn give_back(&mut self) {
+        self.gives_back = GivesBack::Nothing;
         if self.unwritten.is_empty() {
             self.unwritten = BytesMut::new();
         }
         self.local.shrink();
         self.session.shrink();
-        None
     }
 }
