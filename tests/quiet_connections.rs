@@ -24,7 +24,7 @@ struct Counted {
 
 impl Counted {
     fn connect() -> Self {
-        let (stream, transport) = tokio::io::duplex(1 << 16);
+        let (stream, transport) = tokio::io::duplex(1 << 20);
         let polls = Arc::new(AtomicUsize::new(0));
         let count = Arc::clone(&polls);
         let server = with_echo_and_sleep(Server::builder()).build();
@@ -40,8 +40,8 @@ impl Counted {
         Self { stream, polls }
     }
 
-    async fn echo(&mut self) {
-        let request = request(ECHO, 1, b"message");
+    async fn echo(&mut self, message: &[u8]) {
+        let request = request(ECHO, 1, message);
         let sent = self.stream.write_all(&request).await;
         sent.expect("the server reads");
         // An echo is as long as what it answers.
@@ -62,7 +62,7 @@ impl Counted {
 async fn a_connection_with_a_request_now_and_then_is_not_polled_between_them() {
     let mut connection = Counted::connect();
     for _ in 0..5 {
-        connection.echo().await;
+        connection.echo(b"message").await;
         assert_eq!(connection.polls_in(1000 * MS).await, 0);
     }
 }
@@ -71,11 +71,23 @@ async fn a_connection_with_a_request_now_and_then_is_not_polled_between_them() {
 async fn a_connection_that_was_busy_is_polled_again_once_it_has_been_quiet() {
     let mut connection = Counted::connect();
     for _ in 0..20 {
-        connection.echo().await;
+        connection.echo(b"message").await;
         sleep(10 * MS).await;
     }
     // The timer is not set anew for each request: it may come too early once.
     let polls = connection.polls_in(200 * MS).await;
     assert!((1..=2).contains(&polls), "{polls} polls");
     assert_eq!(connection.polls_in(1000 * MS).await, 0);
+}
+
+/// The memory of a message of 128 KiB or more is kept for the next one.
+#[tokio::test(start_paused = true)]
+async fn a_connection_with_a_long_message_now_and_then_keeps_its_memory_for_a_while() {
+    let mut connection = Counted::connect();
+    for _ in 0..3 {
+        connection.echo(&[7; 200 << 10]).await;
+        assert_eq!(connection.polls_in(95 * MS).await, 0);
+        assert_eq!(connection.polls_in(10 * MS).await, 1);
+        assert_eq!(connection.polls_in(1000 * MS).await, 0);
+    }
 }

@@ -226,8 +226,8 @@ impl<S: Transport> Driver<S> {
         }
         let pulled = pulled | (written > 0 && self.pull_behind_output(cx, now));
         let end = self.end_turn(now);
-        if budget.items > 0 || written > 0 {
-            self.note_activity(now);
+        if budget.items + budget.bytes + written > 0 {
+            self.note_activity(&budget, now);
         }
         let next = self.finish_turn(cx, end, now);
         let moved = pulled || (written > 0 && !self.bodies.is_empty());

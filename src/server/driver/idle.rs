@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
 
-use super::Driver;
+use super::{Budget, Driver};
 
 /// How long a connection that is quiet keeps the memory that it has used.
 const QUIET: Duration = Duration::from_millis(100);
@@ -18,7 +18,7 @@ pub(super) enum GivesBack {
     /// It has none.
     Nothing,
     /// As soon as there is nothing to do. It was not busy: with thousands of such
-    /// connections, to be woken later for that alone would cost a fifth of a request.
+    /// connections, to be woken later for that alone would cost a sixth of a request.
     AtRest,
     /// Once it has been quiet. It is busy: it would soon allocate all of it again.
     OnceQuiet,
@@ -26,16 +26,16 @@ pub(super) enum GivesBack {
 
 impl<S> Driver<S> {
     /// It has taken input, or its transport output.
-    pub(super) fn note_activity(&mut self, now: Instant) {
+    pub(super) fn note_activity(&mut self, budget: &Budget, now: Instant) {
         let last = self.last_active.replace(now);
-        if self.gives_back == GivesBack::Nothing {
-            let is_busy = last.is_some_and(|last| now.saturating_duration_since(last) < BUSY);
-            self.gives_back = if is_busy {
-                GivesBack::OnceQuiet
-            } else {
-                GivesBack::AtRest
-            };
-        }
+        let was_busy = || last.is_some_and(|last| now.saturating_duration_since(last) < BUSY);
+        self.gives_back = match self.gives_back {
+            // Also where a long message has come at once: its memory is kept for the next.
+            _ if budget.is_used_up() => GivesBack::OnceQuiet,
+            GivesBack::Nothing if was_busy() => GivesBack::OnceQuiet,
+            GivesBack::Nothing => GivesBack::AtRest,
+            as_before => as_before,
+        };
     }
 
     /// A connection holds next to nothing but its tasks, once it has been quiet
