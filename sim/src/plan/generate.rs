@@ -4,7 +4,7 @@
 use super::events::{caller_events, interruptions, wire_events};
 use super::patterns::Pattern;
 use super::settings::config;
-use super::troubles::{at_bytes, budget_ms, faults};
+use super::troubles::{at_bytes, budget_ms, faults, slow_surprises};
 use super::{ClientKind, ClientPlan, Phases, Plan};
 use crate::{Interleaving, LinkFaults, LinkPlan, Rng, Seed};
 
@@ -101,6 +101,7 @@ impl Plan {
         faults.extend(interruptions(seeds, &clients, servers, profile, &events));
         faults.sort_by_key(|fault| fault.at_ms);
         at_bytes(&mut clients, profile, seeds);
+        slow_surprises(&mut clients, &events);
         let budget_ms = budget_ms(&clients);
         let interleaving = Interleaving {
             put_off_permille: *rng.pick(&[0, 100, 300, 450]),

@@ -1,7 +1,9 @@
 //! What goes wrong in a plan besides what its links do, by chance.
 
+use oracle::Op;
+
 use super::requests::after_ms;
-use super::{ClientPlan, Profile, TimedFault, Trouble, Writer};
+use super::{Action, ClientPlan, Event, Profile, TimedFault, Trouble, Writer};
 use crate::{Crash, Door, Fault, FaultAtByte, LinkFaults, Rng, Seed};
 
 pub(super) fn faults(
@@ -95,8 +97,19 @@ pub(super) fn at_bytes(clients: &mut [ClientPlan], profile: Profile, seed: Seed)
         if which != 1 {
             strike_at_bytes(&mut client.link.to_client, rng);
         }
-        // A changed byte may ask for much more than was planned: that takes its time.
-        if changes_a_byte(&client.link.to_server) {
+    }
+}
+
+/// A changed byte, or garbage, may ask for much more than was planned: that takes its
+/// time, and is no livelock.
+pub(super) fn slow_surprises(clients: &mut [ClientPlan], events: &[Event]) {
+    let is_garbage = |event: &&Event| matches!(event.action, Action::Wire(Op::Garbage { .. }));
+    let sends_garbage = |client: &ClientPlan| {
+        let mut garbage = events.iter().filter(is_garbage);
+        garbage.any(|event| event.client == client.name)
+    };
+    for client in clients {
+        if changes_a_byte(&client.link.to_server) || sends_garbage(client) {
             let to_client = &mut client.link.to_client;
             to_client.buffer_bytes = to_client.buffer_bytes.max(64);
             to_client.latency_ms = to_client.latency_ms.max(1);
@@ -196,5 +209,24 @@ mod tests {
         assert!(with.len() > 20, "{}", with.len());
         assert!(with.iter().all(|plan| plan.phases.budget_ms > 300_000));
         assert!(without.iter().all(|plan| plan.phases.budget_ms == 120_000));
+    }
+    /// Forty-four bytes of garbage were a request for 841 MB once, over a link that took
+    /// them one by one and at once.
+    #[test]
+    fn what_garbage_asks_for_takes_its_time() {
+        let mut senders = 0;
+        for plan in (0..300).map(|seed| Plan::generate(seed, Profile::Storm)) {
+            let garbage = plan.events.iter();
+            let garbage =
+                garbage.filter(|event| matches!(event.action, Action::Wire(Op::Garbage { .. })));
+            for event in garbage {
+                let mut clients = plan.clients.iter();
+                let sender = clients.find(|client| client.name == event.client);
+                let link = &sender.expect("it is one of them").link.to_client;
+                assert!(link.latency_ms >= 1 && link.buffer_bytes >= 64, "{link:?}");
+                senders += 1;
+            }
+        }
+        assert!(senders > 30, "{senders}");
     }
 }
