@@ -10,6 +10,7 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker, ready};
 
+use asyncserver::wire::encode_message;
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use hashbrown::HashMap;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -19,7 +20,6 @@ use super::{Contender, Served, Silent};
 use crate::handler::Handler;
 use crate::load::HEADER_BYTES;
 use crate::server::ServerSettings;
-use asyncserver::wire::encode_message;
 
 pub(super) const IN_PLACE: Floor = Floor {
     name: "floor",

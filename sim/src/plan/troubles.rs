@@ -210,6 +210,7 @@ mod tests {
         assert!(with.iter().all(|plan| plan.phases.budget_ms > 300_000));
         assert!(without.iter().all(|plan| plan.phases.budget_ms == 120_000));
     }
+
     /// Forty-four bytes of garbage were a request for 841 MB once, over a link that took
     /// them one by one and at once.
     #[test]
