@@ -111,8 +111,8 @@ impl Admission<()> for Streaming {
         })
     }
 
-    fn take_places(&mut self, task: &()) -> Result<(), &'static str> {
-        Anything.take_places(task)
+    fn take_places(&mut self, code: TaskCode, task: &()) -> Result<(), &'static str> {
+        Anything.take_places(code, task)
     }
 
     fn largest_message(&self) -> usize {

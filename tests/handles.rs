@@ -2,6 +2,7 @@
 
 mod wire_client;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use asyncserver::server::*;
@@ -298,6 +299,53 @@ async fn a_header_that_waits_for_its_place_keeps_its_registration_too() {
         .unwrap();
     client.expect(ok(1, "slept")).await;
     client.expect(ok(2, "old")).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_place_of_a_replaced_registration_is_given_back_to_it() {
+    let server = server();
+    let limited = || slow("slept").max_in_flight(1);
+    server.register(TaskCode(3), "old", limited()).unwrap();
+    let mut client = WireClient::connect(&server);
+    client.ask(3, 1, &[0; 100]).await;
+    settle().await;
+    let old = server.register(TaskCode(3), "new", limited()).unwrap();
+    let (old, new) = (old.unwrap(), server.registration(TaskCode(3)).unwrap());
+    client.ask(3, 2, &[0; 100]).await;
+    settle().await;
+    assert_eq!((old.in_flight(), new.in_flight()), (Some(1), Some(1)));
+    client.expect(ok(1, "slept")).await;
+    client.expect(ok(2, "slept")).await;
+    assert_eq!((old.in_flight(), new.in_flight()), (Some(0), Some(0)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_replaced_function_is_dropped_though_its_clients_are_still_known() {
+    let server = server();
+    let kept = Arc::new(());
+    let function = {
+        let kept = Arc::clone(&kept);
+        Registration::task(move |_, message| {
+            let _ = &kept;
+            async { Ok(message) }
+        })
+    };
+    server.register(TaskCode(3), "old", function).unwrap();
+    let (mut ended, mut live) = (WireClient::connect(&server), WireClient::connect(&server));
+    for client in [&mut ended, &mut live] {
+        client.ask(3, 1, b"").await;
+        client.expect(ok(1, "")).await;
+    }
+    let handles = server.clients();
+    drop(ended);
+    settle().await;
+    assert_eq!(server.clients().len(), 1);
+    let old = server.register(TaskCode(3), "new", answering("new"));
+    drop(old.unwrap());
+    live.ask(3, 1, b"").await;
+    live.expect(ok(1, "new")).await;
+    assert_eq!(Arc::strong_count(&kept), 1);
+    assert_eq!(handles.len(), 2);
 }
 
 #[tokio::test(start_paused = true)]

@@ -10,7 +10,7 @@ use bytes::BytesMut;
 
 use super::ledger::TaskKey;
 use crate::canary::{Canary, planted};
-use crate::wire::{BlockEncoder, ByteOrder, ErrorCode, Response, TaskCode, TaskId};
+use crate::wire::{BlockEncoder, ByteOrder, ErrorCode, Response, TaskCode, TaskId, encode_ok};
 
 /// How a request was answered, as the report counts it (D9).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -165,8 +165,7 @@ impl Outbox {
     /// Queues a whole result.
     pub fn push_ok(&mut self, id: TaskId, code: TaskCode, payload: &[u8]) {
         self.push(id, code, Kind::Terminal(Terminal::Ok), |order, into| {
-            Response::Ok(id).encode(order, into);
-            crate::wire::encode_message(payload, into);
+            encode_ok(id, payload, order, into);
         });
     }
 

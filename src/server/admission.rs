@@ -27,8 +27,10 @@ pub(crate) struct Desk {
 }
 
 impl Desk {
-    pub(crate) fn new(server: Arc<ServerShared>) -> Self {
+    pub(crate) fn new(session: &Session) -> Self {
+        let server = Arc::clone(&session.client().server);
         let (table, version) = server.registry.table();
+        session.change_table(&table);
         Self {
             server,
             table,
@@ -40,10 +42,12 @@ impl Desk {
     }
 
     /// Looks for registrations made since the last turn.
-    pub(crate) fn refresh(&mut self) {
+    #[inline]
+    pub(crate) fn refresh(&mut self, session: &Session) {
         if self.server.registry.version() != self.version {
             (self.table, self.version) = self.server.registry.table();
             self.has_changed = true;
+            session.change_table(&self.table);
         }
     }
 
@@ -73,10 +77,8 @@ impl Registrations {
         code: TaskCode,
     ) -> Option<Cow<'_, Arc<Registered>>> {
         if self.has_changed {
-            return session.drive(|state| {
-                let task = state.connection.ledger().task(key)?;
-                Some(Cow::Owned(Arc::clone(&task.registered)))
-            });
+            let registered = session.drive(|state| state.registered(key).cloned());
+            return registered.map(Cow::Owned);
         }
         let registered = self.table.get(usize::from(code.0))?.as_ref();
         registered.map(Cow::Borrowed)
@@ -96,22 +98,26 @@ impl Admission<TaskRecord> for Desk {
                 Function::Async(_) | Function::Blocking(_) => Delivery::Whole,
                 Function::Streamed(_) => Delivery::Streamed,
             },
-            task: TaskRecord::new(Arc::clone(registered)),
+            task: TaskRecord::default(),
         })
     }
 
-    fn take_places(&mut self, task: &TaskRecord) -> Result<(), &'static str> {
+    #[inline]
+    fn take_places(&mut self, code: TaskCode, task: &TaskRecord) -> Result<(), &'static str> {
         let places = &self.server.places;
+        let Some(registered) = task.registered(&self.table, code) else {
+            return Err("N9");
+        };
         if places.held_bytes.is_full_with(self.uncounted_held_bytes) {
             return Err("L16");
         }
-        if !task.registered.enter() {
+        if !registered.enter() {
             return Err("N9");
         }
         if self.spare_places > 0 {
             self.spare_places -= 1;
         } else if !places.tasks.take() {
-            task.registered.leave();
+            registered.leave();
             return Err("L6");
         }
         Ok(())

@@ -5,6 +5,7 @@
 //! used up, the next turn begins with the first step, and after some such turns
 //! the connection yields to others.
 
+mod alarm;
 mod idle;
 mod input;
 mod leaving;
@@ -16,13 +17,13 @@ mod tasks;
 
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
 use bytes::BytesMut;
 use tokio_util::sync::WaitForCancellationFutureOwned;
 
+use self::alarm::Alarm;
 use self::idle::GivesBack;
 use self::lists::{LentLists, Lists};
 use self::local::LocalTasks;
@@ -34,7 +35,7 @@ use super::reading::ReadingFunction;
 use super::run::drop_quietly;
 use super::session::{Fetched, News, Session, TurnEnd};
 use crate::proto::{ConnectionReport, Phase, Reading};
-use crate::runtime::{Timer, Transport};
+use crate::runtime::Transport;
 
 /// Items that a step may take in one turn (L13).
 const ITEMS: usize = 256;
@@ -120,9 +121,7 @@ pub(crate) struct Driver<S> {
     /// On the heap: most connections never have one.
     reading: Option<Box<ReadingFunction>>,
     bodies: Bodies,
-    timer: Box<dyn Timer>,
-    /// When the timer wakes the driver; it is re-armed only for earlier.
-    armed: Option<Instant>,
+    alarm: Alarm,
     /// A write was put off for one turn: single runners may soon have more.
     deferred: bool,
     /// Turns whose output was left to the next one.
@@ -140,11 +139,10 @@ impl<S: Transport> Driver<S> {
         transport: S,
         context: Option<tokio_util::sync::CancellationToken>,
     ) -> Self {
-        let server = Arc::clone(&session.client().server);
         Self {
-            timer: server.clock.timer(),
+            alarm: Alarm::new(session.client().server.clock.timer()),
             stopwatch: Stopwatch::new(session.client().connected_at),
-            desk: Desk::new(Arc::clone(&server)),
+            desk: Desk::new(&session),
             session,
             transport,
             buffer: LentBuffer::default(),
@@ -162,7 +160,6 @@ impl<S: Transport> Driver<S> {
             seen_orders: 0,
             reading: None,
             bodies: Bodies::default(),
-            armed: None,
             deferred: false,
             gathered: 0,
             last_active: None,
@@ -194,7 +191,7 @@ impl<S: Transport> Driver<S> {
     fn turn(&mut self, cx: &mut Context<'_>) -> Turn {
         let now = self.session.client().server.clock.now();
         (self.read_side, self.write_side) = (Side::MayGoOn, Side::MayGoOn);
-        self.desk.refresh();
+        self.desk.refresh(&self.session);
         self.poll_context(cx, now);
         self.poll_local(cx);
         let Some((news, reading)) = self.session.begin_turn(&mut self.lists.get().batch) else {
@@ -272,7 +269,7 @@ impl<S: Transport> Driver<S> {
         let has_unread = may_read || (may_take(end.reading) && !self.buffer.is_empty());
         let shrinks = self.shrink_if_quiet(now);
         let deadline = [end.next_deadline, shrinks].into_iter().flatten().min();
-        if has_unread || may_write || self.is_due(cx, deadline) {
+        if has_unread || may_write || self.alarm.is_due(deadline, now, cx) {
             return Turn::Again;
         }
         self.shrink_at_rest();
@@ -282,23 +279,6 @@ impl<S: Transport> Driver<S> {
         } else {
             Turn::Again
         }
-    }
-
-    /// Arms the timer; whether the deadline has come already.
-    fn is_due(&mut self, cx: &mut Context<'_>, deadline: Option<Instant>) -> bool {
-        let Some(deadline) = deadline else {
-            return false;
-        };
-        let at = match self.armed {
-            Some(armed) if armed <= deadline => armed,
-            _ => deadline,
-        };
-        self.armed = Some(at);
-        if self.timer.poll_until(at, cx).is_pending() {
-            return false;
-        }
-        self.armed = None;
-        true
     }
 
     /// The end of the connection's context is a disconnect (D6).
@@ -321,8 +301,8 @@ impl<S: Transport> Driver<S> {
         }
         for (key, body) in news.new_bodies {
             let task = |state: &mut super::session::State| {
-                let task = state.connection.ledger().task(key)?;
-                Some(task.registered.registration.begin_after_bytes)
+                let registered = state.registered(key)?;
+                Some(registered.registration.begin_after_bytes)
             };
             match self.session.drive(task) {
                 Some(begin_after) => self.bodies.add(key, body, begin_after),

@@ -10,16 +10,18 @@
 //! 4. A run function learns of its cancel under the lock, before it registers
 //!    its waker: none is lost between the two.
 //!
-//! Each side has a file: `for_driver`, `for_tasks`, `reader`, `for_handles`.
+//! Each side has a file: `for_driver` (and `parking`), `for_tasks`, `reader`, `for_handles`.
 
 mod effects;
 mod for_driver;
 mod for_handles;
 mod for_tasks;
 mod logs;
+mod parking;
 mod pended;
 mod reader;
 mod record;
+mod registrations;
 mod slots;
 
 use std::collections::VecDeque;
@@ -30,11 +32,13 @@ use std::task::Waker;
 use self::effects::{AfterUnlock, Telling};
 pub(crate) use self::for_driver::{Batch, Fetched, News, TurnEnd, WhileMoreComes};
 pub(crate) use self::for_tasks::Runners;
+use self::parking::notice;
 use self::pended::Pended;
 use self::reader::ReaderState;
 pub(crate) use self::record::{Ended, Finished, RunnerOrder, TaskRecord};
 use super::client::ClientContext;
 use super::observe::{Event, Observer};
+use super::registry::Table;
 use crate::proto::{Connection, ConnectionReport};
 use crate::sync::{Mutex, MutexGuard, OrderCount};
 
@@ -53,7 +57,8 @@ struct Shared {
 enum Driver {
     /// Its turn runs, or is scheduled.
     Busy(Noticed),
-    Parked(Waker),
+    /// Its waker is in the state.
+    Parked,
     Gone,
 }
 
@@ -67,6 +72,9 @@ enum Noticed {
 pub(crate) struct State {
     pub(crate) connection: Connection<TaskRecord>,
     driver: Driver,
+    /// Wakes the driver once it is parked. Kept from one park to the next: most turns
+    /// are the transport's wish.
+    driver_waker: Option<Waker>,
     /// On the heap: most connections never have one.
     reader: Option<Box<ReaderState>>,
     for_driver: News,
@@ -79,6 +87,8 @@ pub(crate) struct State {
     spare_places: usize,
     /// On the heap: most connections never have one.
     pended: Option<Box<Pended>>,
+    /// What is registered, as the driver last saw it.
+    table: Table,
     /// Run functions that have an executor task each: while some are under
     /// way, a write waits for them one turn.
     pub(crate) single_runners: usize,
@@ -107,16 +117,19 @@ impl Session {
         observer: Arc<dyn Observer>,
         span: tracing::Span,
     ) -> Self {
+        let (table, _) = client.server.registry.table();
         Self(Arc::new(Shared {
             state: Mutex::new(State {
                 connection,
                 driver: Driver::Busy(Noticed::Nothing),
+                driver_waker: None,
                 reader: None,
                 for_driver: None,
                 counted_unsent: 0,
                 counted_held: 0,
                 spare_places: 0,
                 pended: None,
+                table,
                 single_runners: 0,
                 observer_is_silent: observer.is_silent(),
                 observer,
@@ -148,38 +161,23 @@ impl Session {
 
     /// The one way to change the state. What `change` causes is carried out before
     /// the lock is released (orders, counts) or after (wakers, drops, events).
+    #[inline]
     fn with<R>(&self, change: impl FnOnce(&mut State, &mut AfterUnlock) -> R) -> R {
-        self.with_lists(&mut AfterUnlock::default(), change)
-    }
-
-    /// [`with`](Self::with) lists whose memory is used again and again.
-    #[inline]
-    fn with_kept_lists<R>(&self, change: impl FnOnce(&mut State, &mut AfterUnlock) -> R) -> R {
         let mut after = AfterUnlock::kept();
-        let result = self.with_lists(&mut after, change);
-        after.keep();
-        result
-    }
-
-    #[inline]
-    fn with_lists<R>(
-        &self,
-        after: &mut AfterUnlock,
-        change: impl FnOnce(&mut State, &mut AfterUnlock) -> R,
-    ) -> R {
         let result = {
             let mut state = self.lock();
-            let result = change(&mut state, after);
+            let result = change(&mut state, &mut after);
             if state.connection.has_actions() {
-                self.carry_out(&mut state, after);
+                self.carry_out(&mut state, &mut after);
             }
-            self.count(&mut state, after);
+            self.count(&mut state, &mut after);
             after.undertake_telling(&mut state);
             result
         };
         if !after.is_nothing() {
             after.act(self);
         }
+        after.keep();
         result
     }
 
@@ -200,15 +198,6 @@ impl Session {
     #[inline]
     pub(crate) fn drive<R>(&self, change: impl FnOnce(&mut State) -> R) -> R {
         self.with(|state, _| change(state))
-    }
-}
-
-/// Invariant 3: a parked driver is woken once, a busy one looks again.
-fn notice(driver: &mut Driver, after: &mut AfterUnlock) {
-    match std::mem::replace(driver, Driver::Busy(Noticed::Something)) {
-        Driver::Parked(waker) => after.wakers.push(waker),
-        Driver::Busy(_) => {}
-        Driver::Gone => *driver = Driver::Gone,
     }
 }
 

@@ -6,7 +6,7 @@ use std::ops::Range;
 use bytes::{BufMut, BytesMut};
 
 /// The longest block that a length byte can announce.
-const BLOCK: usize = 255;
+pub(super) const BLOCK: usize = 255;
 
 /// How many bytes the canonical encoding of a payload of `payload_len` bytes takes (N4).
 ///

@@ -19,4 +19,4 @@ pub use negotiate::{Features, NEGOTIATE_VERSION, Negotiate, NegotiateError, Nego
 pub use request::{
     RequestDecoder, RequestHeader, RequestPart, UnexpectedEnd, encode_request_header,
 };
-pub use response::{Response, ResponseDecoder, ResponseError, ResponsePart};
+pub use response::{Response, ResponseDecoder, ResponseError, ResponsePart, encode_ok};

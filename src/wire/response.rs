@@ -4,8 +4,11 @@ use std::ops::Range;
 
 use bytes::{BufMut, BytesMut};
 
-use super::block::{BlockDecoder, BlockPiece};
+use super::block::{BLOCK, BlockDecoder, BlockPiece, encode_message, encoded_len};
 use super::code::{ByteOrder, ErrorCode, ResponseCode, TaskId};
+
+/// The bytes of a response in front of an `Ok`'s message.
+const RESPONSE_HEADER: usize = 5;
 
 /// A response without the message that follows an `Ok`.
 ///
@@ -44,6 +47,29 @@ impl Response {
         if let Self::Error(_, error_code) = *self {
             into.put_u8(error_code.0);
         }
+    }
+}
+
+/// Appends a whole result to `into`: its header and its message (N4, N6).
+///
+/// ```
+/// # use asyncserver::wire::{ByteOrder, TaskId, encode_ok};
+/// let mut out = bytes::BytesMut::new();
+/// encode_ok(TaskId(7), b"hi", ByteOrder::Big, &mut out);
+/// assert_eq!(&out[..], b"\x00\x00\x00\x00\x07\x02hi\x00");
+/// ```
+#[inline]
+pub fn encode_ok(id: TaskId, payload: &[u8], order: ByteOrder, into: &mut BytesMut) {
+    into.reserve(RESPONSE_HEADER + encoded_len(payload.len()));
+    let [a, b, c, d] = order.encode_u32(id.0);
+    let (first, rest) = payload.split_at(payload.len().min(BLOCK));
+    into.put_slice(&[ResponseCode::Ok as u8, a, b, c, d, first.len() as u8]);
+    into.put_slice(first);
+    if !rest.is_empty() {
+        encode_message(rest, into);
+    } else if !first.is_empty() {
+        // The length of an empty block is the message's end by itself.
+        into.put_u8(0);
     }
 }
 

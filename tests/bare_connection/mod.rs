@@ -71,7 +71,7 @@ impl Admission<()> for Anything {
         })
     }
 
-    fn take_places(&mut self, (): &()) -> Result<(), &'static str> {
+    fn take_places(&mut self, _: TaskCode, (): &()) -> Result<(), &'static str> {
         Ok(())
     }
 

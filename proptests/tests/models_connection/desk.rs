@@ -34,7 +34,7 @@ impl proto::Admission<()> for Desk {
         })
     }
 
-    fn take_places(&mut self, (): &()) -> Result<(), &'static str> {
+    fn take_places(&mut self, _: TaskCode, (): &()) -> Result<(), &'static str> {
         self.free_places = self.free_places.checked_sub(1).ok_or("L6")?;
         Ok(())
     }

@@ -9,12 +9,12 @@ use crate::wire::TaskCode;
 pub trait Admission<T> {
     /// What is registered under `code`.
     fn find(&mut self, code: TaskCode) -> Option<Found<T>>;
-    /// Takes the server's places for a task.
+    /// Takes the server's places for a task that was found under `code`.
     ///
     /// # Errors
     /// The rule by which there is none: L6, L16, or N9 for the registration's
     /// own limit. Nothing has been taken then.
-    fn take_places(&mut self, task: &T) -> Result<(), &'static str>;
+    fn take_places(&mut self, code: TaskCode, task: &T) -> Result<(), &'static str>;
     /// The longest message that any registration takes, in bytes (E3).
     fn largest_message(&self) -> usize;
 }

@@ -230,7 +230,7 @@ impl<T> Connection<T> {
         found: &Found<T>,
         admission: &mut impl Admission<T>,
     ) -> bool {
-        let Err(rule) = admission.take_places(&found.task) else {
+        let Err(rule) = admission.take_places(header.code, &found.task) else {
             return true;
         };
         self.actions.push(Action::LimitReached(rule));
@@ -257,8 +257,27 @@ impl<T> Connection<T> {
         into: &mut Input,
     ) -> bool {
         let RequestHeader { code, id } = header;
+        let is_streamed = delivery == Delivery::Streamed;
+        if !is_streamed
+            && let Some(message) = WholeMessage::find(buffer, *at)
+            && message.payload_len <= limit_bytes
+        {
+            *at = message.encoded.end;
+            self.decoder.skip_message();
+            let (held, limit) = (message.payload_len, run_limit);
+            let ledger = &mut self.ledger;
+            let key = ledger.begin_whole((id, code), policy, task, held, limit, now);
+            self.count_accepted(header);
+            self.note_start(header);
+            *into = Input::Whole {
+                key,
+                header,
+                message,
+            };
+            return true;
+        }
         let key = self.ledger.begin(id, code, policy, task, now);
-        let task = Receiving {
+        self.current = Current::Task(Receiving {
             header,
             key,
             delivery,
@@ -267,29 +286,12 @@ impl<T> Connection<T> {
             limit_bytes,
             ended: false,
             returned: Returned::NotYet,
-        };
-        if delivery == Delivery::Streamed {
-            self.current = Current::Task(task);
+        });
+        if is_streamed {
             self.untaken = 0;
             *into = Input::Begin { key, header };
-            return true;
         }
-        let whole = WholeMessage::find(buffer, *at);
-        let Some(message) = whole.filter(|message| message.payload_len <= limit_bytes) else {
-            self.current = Current::Task(task);
-            return false;
-        };
-        *at = message.encoded.end;
-        self.decoder.skip_message();
-        self.accept(key, header, now);
-        self.ledger.hold(key, message.payload_len);
-        self.start(key, run_limit, now);
-        *into = Input::Whole {
-            key,
-            header,
-            message,
-        };
-        true
+        is_streamed
     }
 
     pub(super) fn accept(&mut self, key: TaskKey, header: RequestHeader, now: Instant) {

@@ -160,6 +160,16 @@ impl<T> Connection<T> {
         self.ledger.task_mut(key)
     }
 
+    /// All that the server keeps for tasks, that of a header included which waits for
+    /// its places.
+    pub fn tasks_mut(&mut self) -> impl Iterator<Item = (TaskCode, &mut T)> {
+        let held = match &mut self.current {
+            Current::Held(header, found) => Some((header.code, &mut found.task)),
+            _ => None,
+        };
+        self.ledger.tasks_mut().chain(held)
+    }
+
     /// A number that the server keeps with the task.
     pub fn tag_mut(&mut self, key: TaskKey) -> Option<&mut u32> {
         self.ledger.tag_mut(key)

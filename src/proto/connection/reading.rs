@@ -6,7 +6,7 @@ use super::current::{Current, Receiving, Returned};
 use super::{Action, Connection, Delivery, Input, ReadOutcome, Watching};
 use crate::canary::{Canary, planted};
 use crate::proto::ledger::{CancelCause, TaskKey};
-use crate::wire::ErrorCode;
+use crate::wire::{ErrorCode, RequestHeader};
 
 /// How much payload a task function may leave untaken before reading pauses,
 /// and the most that is delivered at once.
@@ -187,11 +187,18 @@ impl<T> Connection<T> {
     ) -> Option<CancelCause> {
         let cancelled = self.ledger.start(key, run_limit, now);
         if cancelled.is_none()
-            && self.watching == Watching::Requests
             && let Some((id, code)) = self.ledger.identity(key)
         {
-            self.actions.push(Action::Started(id, code));
+            self.note_start(RequestHeader { code, id });
         }
         cancelled
+    }
+
+    /// A run function starts.
+    #[inline]
+    pub(super) fn note_start(&mut self, RequestHeader { code, id }: RequestHeader) {
+        if self.watching == Watching::Requests {
+            self.actions.push(Action::Started(id, code));
+        }
     }
 }

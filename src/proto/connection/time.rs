@@ -13,20 +13,26 @@ use crate::wire::Features;
 
 impl<T> Connection<T> {
     /// The end of a turn: sets the clocks by what has happened in it, then acts
-    /// on those that have run out, judged after the turn's bytes (L13).
-    pub fn handle_timeout(&mut self, now: Instant) {
+    /// on those that have run out, judged after the turn's bytes (L13). Returns the
+    /// [`next_deadline`](Self::next_deadline).
+    pub fn handle_timeout(&mut self, now: Instant) -> Option<Instant> {
         // What the transport may still take of a closed connection is not waited for.
         if self.phase() == Phase::Closed {
-            return;
+            return self.next_deadline();
         }
         self.set_clocks(now);
+        self.parts.forget_last_if_old(now);
         // A drain that this turn has finished was not cut short by a deadline of now.
         self.linger_if_done(now);
-        self.expire(now);
-        self.say_processing(now);
-        self.linger_if_done(now);
-        self.parts.forget_last_if_old(now);
+        let mut next = self.next_deadline();
+        if next.is_some_and(|next| next <= now) {
+            self.expire(now);
+            self.say_processing(now);
+            self.linger_if_done(now);
+            next = self.next_deadline();
+        }
         self.check_invariants();
+        next
     }
 
     /// When `handle_timeout` has something to do, unless something else happens before.

@@ -46,6 +46,11 @@ impl<T> Entries<T> {
         occupied.map(|(slot, entry)| (slot as u32, entry))
     }
 
+    /// Vacant ones, too.
+    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Entry<T>> {
+        self.slots.iter_mut()
+    }
+
     /// A vacant slot, to be filled with a task and all else of an entry.
     #[inline]
     pub(super) fn claim(&mut self, now: Instant) -> (u32, &mut Entry<T>) {

@@ -74,19 +74,24 @@ impl<T> Ledger<T> {
             Stage::Responding | Stage::Stuck | Stage::Orphaned => false,
         };
         if is_due && !entry.turn.is_linked() {
-            self.link_in_order(key.slot);
+            let counted_from = entry.turn.counted_from;
+            self.link(key.slot, counted_from);
         }
     }
 
-    /// Links an entry by its own `counted_from`: nearly always at the end.
-    fn link_in_order(&mut self, slot: u32) {
-        let counted_from = self.entries[slot].turn.counted_from;
+    /// Links an entry by when its interval began.
+    fn link(&mut self, slot: u32, counted_from: Instant) {
         let (mut previous, mut next) = (self.last, NONE);
         while let Some(entry) = self.entries.get(previous)
             && entry.turn.counted_from > counted_from
         {
             (previous, next) = (entry.turn.previous, previous);
         }
+        self.link_between(slot, (previous, next), counted_from);
+    }
+
+    #[inline]
+    fn link_between(&mut self, slot: u32, (previous, next): (u32, u32), counted_from: Instant) {
         self.entries[slot].turn = Turn {
             previous,
             next,
@@ -102,9 +107,13 @@ impl<T> Ledger<T> {
         }
     }
 
+    /// Links an entry whose interval begins now: nearly always at the end.
+    #[inline]
     pub(super) fn link_last(&mut self, slot: u32, counted_from: Instant) {
-        self.entries[slot].turn.counted_from = counted_from;
-        self.link_in_order(slot);
+        match self.entries.get(self.last) {
+            Some(last) if last.turn.counted_from > counted_from => self.link(slot, counted_from),
+            _ => self.link_between(slot, (self.last, NONE), counted_from),
+        }
     }
 
     pub(super) fn unlink(&mut self, slot: u32) {

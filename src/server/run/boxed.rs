@@ -191,10 +191,10 @@ where
             debug_assert!(false, "it has ended");
             return Poll::Pending;
         };
-        *into = match ready!(running.poll(cx)) {
-            Ok(response) => Ended::Response(response.into()),
-            Err(error) => failed(session, key, &error),
-        };
+        match ready!(running.poll(cx)) {
+            Ok(response) => *into = Ended::Response(response.into()),
+            Err(error) => *into = failed(session, key, &error),
+        }
         future.set(None);
         Poll::Ready(())
     }

@@ -124,7 +124,7 @@ impl Session {
         for retired in state.connection.take_retired() {
             self.retire(state, retired, after);
         }
-        super::notice(&mut state.driver, after);
+        super::notice(state, after);
     }
 
     fn carry_out_one(&self, action: Action, state: &mut State, after: &mut AfterUnlock) {
@@ -192,7 +192,9 @@ impl Session {
         let attachments = record.attachments.as_mut();
         let waits = attachments.is_some_and(|some| some.waiting.is_some());
         state.spare_places += 1;
-        record.registered.leave();
+        if let Some(registered) = record.registered(&state.table, retired.code) {
+            registered.leave();
+        }
         // A function that no thread has come to yet leaves an empty place in
         // the executor's queue.
         if waits {
@@ -214,7 +216,9 @@ impl Session {
             let runner = pended.forget_runner(retired.tag);
             after.drop_later(runner.map(Unwanted::Waker));
         }
-        *after.retired.next() = Some(retired.task);
+        if !retired.task.is_bare() {
+            *after.retired.next() = Some(retired.task);
+        }
     }
 
     /// Brings the server's counts up to date, once for all that has happened.

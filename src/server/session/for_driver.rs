@@ -1,7 +1,6 @@
 //! The driver's side of a session: turns, inputs, task functions, output.
 
 use std::sync::Arc;
-use std::task::Waker;
 use std::time::Instant;
 
 use bytes::BytesMut;
@@ -10,8 +9,8 @@ use super::effects::{AfterUnlock, Unwanted};
 use super::reader::ReaderState;
 use super::record::Finished;
 use super::slots::Slots;
-use super::{Driver, Noticed, Session, State, notice};
-use crate::proto::{ConnectionReport, Input, Phase, ReadOutcome, Reading, TaskKey, Watching};
+use super::{Driver, Noticed, Session, State};
+use crate::proto::{Input, Phase, ReadOutcome, Reading, TaskKey, Watching};
 use crate::server::admission::Desk;
 use crate::server::response::Body;
 use crate::server::run::{GROUP, Spares, drop_results};
@@ -154,7 +153,7 @@ impl Session {
     ) -> Reading {
         let Batch { inputs, ended, .. } = batch;
         inputs.forget();
-        let reading = self.with_kept_lists(|state, after| {
+        let reading = self.with(|state, after| {
             self.finish_each(state, ended, now, after);
             state.connection.handle_read(newly_read);
             let (buffer, at) = unread;
@@ -192,7 +191,7 @@ impl Session {
         now: Instant,
     ) -> Committed {
         let ended = &mut batch.ended;
-        let committed = self.with_kept_lists(|state, after| {
+        let committed = self.with(|state, after| {
             self.finish_each(state, ended, now, after);
             if state.connection.has_actions() {
                 self.carry_out(state, after);
@@ -281,43 +280,15 @@ impl Session {
                 None => (false, false),
             };
             state.connection.reader_progress(asked, waiting, now);
-            state.connection.handle_timeout(now);
+            let next_deadline = state.connection.handle_timeout(now);
             self.release_spare_places(state);
             TurnEnd {
                 phase: state.connection.phase(),
-                next_deadline: state.connection.next_deadline(),
+                next_deadline,
                 reading: state.connection.reading(),
                 has_output: state.connection.has_output(),
             }
         })
-    }
-
-    /// Parks the driver unless something was noticed since its turn began.
-    pub(crate) fn park(&self, waker: &Waker) -> bool {
-        let mut state = self.lock();
-        if matches!(state.driver, Driver::Busy(Noticed::Something)) {
-            return false;
-        }
-        state.driver = Driver::Parked(waker.clone());
-        true
-    }
-
-    /// The connection is over, or is from now on: nobody wakes its driver any
-    /// more. Also what had come for the driver meanwhile.
-    pub(crate) fn leave(&self) -> (ConnectionReport, News) {
-        let (gone, mut left) = self.drive(|state| {
-            state.driver = Driver::Gone;
-            if state.connection.phase() != Phase::Closed {
-                state.connection.close(self.client().server.clock.now());
-            }
-            state.connection.settle();
-            let news = state.for_driver.take();
-            let pended = state.pended.as_mut();
-            let left = pended.map(|pended| std::mem::take(&mut pended.left));
-            ((state.connection.report(), news), left.unwrap_or_default())
-        });
-        drop_results(&mut left, &mut Spares::default());
-        gone
     }
 
     /// Moves output out. The places of those whom it answers are free from now on.
@@ -336,11 +307,6 @@ impl Session {
                 pended.shrink();
             }
         });
-    }
-
-    /// Wakes the driver, whatever it is doing.
-    pub(crate) fn wake_driver(&self) {
-        self.with(|state, after| notice(&mut state.driver, after));
     }
 }
 

@@ -64,14 +64,14 @@ impl Session {
     pub(crate) fn disconnect(&self, after_time: Duration, now: Instant) {
         self.with(|state, after| {
             state.connection.disconnect(after_time, now);
-            notice(&mut state.driver, after);
+            notice(state, after);
         });
     }
 
     pub(crate) fn close(&self, now: Instant) {
         self.with(|state, after| {
             state.connection.close(now);
-            notice(&mut state.driver, after);
+            notice(state, after);
         });
     }
 

@@ -26,7 +26,7 @@ impl Session {
     where
         B: AsMut<[Finished]> + IntoIterator<Item = Finished>,
     {
-        let left = self.with_kept_lists(|state, after| {
+        let left = self.with(|state, after| {
             let results = batch.as_mut();
             if runners == Runners::Single {
                 state.single_runners -= results.len();
@@ -37,13 +37,13 @@ impl Session {
             }
             let left = match state.driver {
                 Driver::Gone => Some(batch),
-                Driver::Busy(_) | Driver::Parked(_) => {
+                Driver::Busy(_) | Driver::Parked => {
                     state.pended().left.extend(batch);
                     None
                 }
             };
             if !planted(Canary::LostWakeUp) {
-                notice(&mut state.driver, after);
+                notice(state, after);
             }
             left
         });

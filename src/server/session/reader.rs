@@ -71,7 +71,7 @@ impl Session {
             match reader.chunks.pop_front() {
                 Some(chunk) => {
                     state.connection.bytes_taken(chunk.len());
-                    notice(&mut state.driver, after);
+                    notice(state, after);
                     Poll::Ready(Some(chunk))
                 }
                 None if reader.ended => Poll::Ready(None),

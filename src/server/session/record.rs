@@ -8,14 +8,19 @@ use slab::Slab;
 
 use crate::proto::TaskKey;
 use crate::server::registration::Registered;
+use crate::server::registry::Table;
 use crate::server::response::Response;
 use crate::server::run::BoxRunFuture;
 use crate::server::task::{BlockingFunction, RunData};
+use crate::wire::{ErrorCode, TaskCode};
 
 /// What the server keeps for a task, which holds places of the server's limits for
 /// as long as the ledger has it.
+#[derive(Default)]
 pub(crate) struct TaskRecord {
-    pub(crate) registered: Arc<Registered>,
+    /// What its header found, where the connection's table no longer shows it: a
+    /// count of references for each request would be shared by all cores.
+    replaced: Option<Arc<Registered>>,
     /// Few tasks need any of these.
     pub(super) attachments: Option<Box<Attachments>>,
 }
@@ -35,11 +40,24 @@ pub(super) struct Attachments {
 }
 
 impl TaskRecord {
-    pub(crate) fn new(registered: Arc<Registered>) -> Self {
-        Self {
-            registered,
-            attachments: None,
-        }
+    /// What the header of this task, which has this code, has found.
+    pub(crate) fn registered<'a>(
+        &'a self,
+        table: &'a Table,
+        code: TaskCode,
+    ) -> Option<&'a Arc<Registered>> {
+        let in_table = || table.get(usize::from(code.0))?.as_ref();
+        self.replaced.as_ref().or_else(in_table)
+    }
+
+    /// The table in which its header found it is about to be another one.
+    pub(super) fn keep_registered(&mut self, table: &Table, code: TaskCode) {
+        self.replaced = self.registered(table, code).cloned();
+    }
+
+    /// Whether nothing is dropped with it.
+    pub(super) const fn is_bare(&self) -> bool {
+        self.replaced.is_none() && self.attachments.is_none()
     }
 
     /// What its run function's wrapper has to do.
@@ -70,7 +88,7 @@ pub(crate) enum RunnerOrder {
 pub(crate) enum Ended {
     Response(Response),
     /// An error with a code.
-    Error(crate::wire::ErrorCode),
+    Error(ErrorCode),
     /// An error without one, in its own words.
     Fatal(Box<str>),
     Panicked,
