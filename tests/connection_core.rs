@@ -103,7 +103,7 @@ fn the_memory_of_a_long_message_is_given_back_with_the_end_of_its_connection() {
 struct Streaming;
 
 impl Admission<()> for Streaming {
-    fn find(&mut self, code: TaskCode) -> Option<Found<()>> {
+    fn find(&mut self, code: TaskCode) -> Option<Found> {
         let found = Anything.find(code)?;
         Some(Found {
             delivery: Delivery::Streamed,

@@ -86,7 +86,7 @@ impl Registrations {
 }
 
 impl Admission<TaskRecord> for Desk {
-    fn find(&mut self, code: TaskCode) -> Option<Found<TaskRecord>> {
+    fn find(&mut self, code: TaskCode) -> Option<Found> {
         let registered = self.table.get(usize::from(code.0))?.as_ref()?;
         let registration = &registered.registration;
         let limit = registration.message_limit_bytes;
@@ -98,7 +98,6 @@ impl Admission<TaskRecord> for Desk {
                 Function::Async(_) | Function::Blocking(_) => Delivery::Whole,
                 Function::Streamed(_) => Delivery::Streamed,
             },
-            task: TaskRecord::default(),
         })
     }
 

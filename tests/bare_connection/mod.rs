@@ -61,9 +61,8 @@ pub(crate) fn message(input: Input) -> Bytes {
 pub(crate) struct Anything;
 
 impl Admission<()> for Anything {
-    fn find(&mut self, _: TaskCode) -> Option<Found<()>> {
+    fn find(&mut self, _: TaskCode) -> Option<Found> {
         Some(Found {
-            task: (),
             policy: POLICY,
             run_limit: None,
             message_limit_bytes: 1 << 20,

@@ -13,7 +13,7 @@ pub(crate) struct Desk {
 }
 
 impl proto::Admission<()> for Desk {
-    fn find(&mut self, code: TaskCode) -> Option<proto::Found<()>> {
+    fn find(&mut self, code: TaskCode) -> Option<proto::Found> {
         let registration = self.registrations.get(usize::from(code.0))?;
         let on_cancel = match registration.policy.grace {
             Some(grace) => proto::OnCancel::Cooperate {
@@ -22,7 +22,6 @@ impl proto::Admission<()> for Desk {
             None => proto::OnCancel::Drop,
         };
         Some(proto::Found {
-            task: (),
             policy: proto::Policy::new(on_cancel, kind(registration.policy.kind)),
             run_limit: registration.policy.run_limit.map(duration),
             message_limit_bytes: registration.message_limit,

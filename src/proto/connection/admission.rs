@@ -8,8 +8,9 @@ use crate::wire::TaskCode;
 /// What the server's registry says of a task code; asked at each header.
 pub trait Admission<T> {
     /// What is registered under `code`.
-    fn find(&mut self, code: TaskCode) -> Option<Found<T>>;
-    /// Takes the server's places for a task that was found under `code`.
+    fn find(&mut self, code: TaskCode) -> Option<Found>;
+    /// Takes the server's places for a task that was found under `code`, for which
+    /// nothing but `task` is kept yet.
     ///
     /// # Errors
     /// The rule by which there is none: L6, L16, or N9 for the registration's
@@ -20,10 +21,8 @@ pub trait Admission<T> {
 }
 
 /// A registration, as the connection needs it.
-#[derive(Debug)]
-pub struct Found<T> {
-    /// What to keep for the task.
-    pub task: T,
+#[derive(Clone, Copy, Debug)]
+pub struct Found {
     /// How its run function ends.
     pub policy: Policy,
     /// How long from the start of the run function to the beginning of the

@@ -40,11 +40,18 @@ pub(super) enum Current<T> {
     /// None.
     Between,
     /// Its header waits for a place (L5, L16).
-    Held(RequestHeader, Box<Found<T>>),
+    Held(Box<Held<T>>),
     /// Its message is discarded.
     Discarding(Discarding),
     /// Its message is read.
     Task(Receiving),
+}
+
+#[derive(Debug)]
+pub(super) struct Held<T> {
+    pub(super) header: RequestHeader,
+    pub(super) found: Found,
+    pub(super) task: T,
 }
 
 #[derive(Debug)]

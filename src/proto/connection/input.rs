@@ -3,18 +3,16 @@
 
 use std::time::Instant;
 
-use super::current::{After, Current, Receiving, Returned};
-use super::reading::READER_BUFFER;
-use super::{Action, Admission, Connection, Delivery, Found, Input, PauseReason};
+use super::current::{After, Current, Held, Receiving, Returned};
+use super::{Action, Admission, Connection, Delivery, Found, Input};
 use crate::canary::{Canary, planted};
 use crate::proto::disconnect::Phase;
-use crate::proto::ledger::TaskKey;
 use crate::proto::report::ProtocolError;
 use crate::wire::{
     ErrorCode, Negotiate, RequestHeader, RequestPart, TaskCode, TaskId, WholeMessage,
 };
 
-impl<T> Connection<T> {
+impl<T: Default> Connection<T> {
     /// Looks at `buffer[*at..]` and moves `at` behind what was looked at.
     /// `None`: more bytes are wanted, reading is paused, or everything is
     /// discarded from now on. An error of the client's ends the connection:
@@ -52,14 +50,11 @@ impl<T> Connection<T> {
                 break false;
             }
             if let Current::Held(..) = self.current {
-                let Current::Held(header, found) =
-                    std::mem::replace(&mut self.current, Current::Between)
+                let Current::Held(held) = std::mem::replace(&mut self.current, Current::Between)
                 else {
                     break false;
                 };
-                if self.has_server_places(header, &found, admission)
-                    && self.admit(header, *found, buffer, at, now, into)
-                {
+                if self.admit(*held, buffer, at, admission, now, into) {
                     break true;
                 }
                 continue;
@@ -148,21 +143,45 @@ impl<T> Connection<T> {
             self.fail(error.into(), now);
             return false;
         }
-        let found = if code.is_reserved() {
-            None
-        } else {
-            admission.find(code)
-        };
-        if let Some(found) = found {
-            let Some(rule) = self.missing_place() else {
-                return self.has_server_places(header, &found, admission)
-                    && self.admit(header, found, buffer, at, now, into);
+        let missing = self.missing_place();
+        if missing.is_none()
+            && !code.is_reserved()
+            && let Some(found) = admission.find(code)
+        {
+            let task = T::default();
+            let held = Held {
+                header,
+                found,
+                task,
             };
-            self.actions.push(Action::LimitReached(rule));
-            self.current = Current::Held(header, Box::new(found));
-            return false;
+            return self.admit(held, buffer, at, admission, now, into);
         }
-        let after = match code {
+        self.handle_rare_header(header, missing, admission);
+        false
+    }
+
+    /// A header that has to wait for its place, or that begins no task.
+    #[cold]
+    fn handle_rare_header(
+        &mut self,
+        header: RequestHeader,
+        missing: Option<&'static str>,
+        admission: &mut impl Admission<T>,
+    ) {
+        if let Some(rule) = missing
+            && !header.code.is_reserved()
+            && let Some(found) = admission.find(header.code)
+        {
+            self.actions.push(Action::LimitReached(rule));
+            let task = T::default();
+            self.current = Current::Held(Box::new(Held {
+                header,
+                found,
+                task,
+            }));
+            return;
+        }
+        let after = match header.code {
             TaskCode::KEEP_ALIVE => After::KeepAlive,
             TaskCode::NEGOTIATE => After::Negotiate {
                 prefix: [0; Negotiate::LENGTH],
@@ -172,7 +191,6 @@ impl<T> Connection<T> {
             _ => After::Error(ErrorCode::UNKNOWN_TASK),
         };
         self.discard(header, after);
-        false
     }
 
     fn is_live(&self, id: TaskId, code: TaskCode) -> bool {
@@ -184,78 +202,34 @@ impl<T> Connection<T> {
         live.is_some()
     }
 
-    /// The limit for which one more task has no place on this connection.
-    fn missing_place(&self) -> Option<&'static str> {
-        let limits = &self.settings.limits;
-        if self.ledger.places() >= limits.in_flight_limit.max(1) {
-            return Some("L5");
-        }
-        // PROTOCOL L16
-        (self.ledger.held_bytes() >= limits.held_limit_bytes.max(1)).then_some("L16")
-    }
-
-    pub(super) fn output_is_full(&self) -> bool {
-        self.server_full || self.outbox.unsent() >= self.settings.limits.unsent_limit_bytes.max(1)
-    }
-
-    /// The server's own L7 is reached, or no longer; or what the server keeps
-    /// beside its output has to be taken first.
-    pub fn set_server_full(&mut self, full: bool) {
-        self.server_full = full;
-    }
-
-    pub(super) fn pause_reason(&self) -> Option<PauseReason> {
-        if self.output_is_full() {
-            return Some(PauseReason::Unsent);
-        }
-        match &self.current {
-            Current::Held(..) if self.missing_place().is_some() => Some(PauseReason::Places),
-            // PROTOCOL T2: the next request is looked at once the task function is done.
-            Current::Task(task) if task.ended => Some(PauseReason::TaskFunction),
-            Current::Task(task)
-                if task.returned == Returned::NotYet && self.untaken >= READER_BUFFER =>
-            {
-                Some(PauseReason::TaskFunction)
-            }
-            _ => None,
-        }
-    }
-
     /// The header has its place on the connection; the server's come next. Where
-    /// there are none its message is discarded.
-    #[inline(always)]
-    fn has_server_places(
-        &mut self,
-        header: RequestHeader,
-        found: &Found<T>,
-        admission: &mut impl Admission<T>,
-    ) -> bool {
-        let Err(rule) = admission.take_places(header.code, &found.task) else {
-            return true;
-        };
-        self.actions.push(Action::LimitReached(rule));
-        let after = After::Error(ErrorCode::UNAVAILABLE);
-        self.discard_up_to(header, after, found.message_limit_bytes);
-        false
-    }
-
-    /// The header has all its places: its task begins.
+    /// there are none its message is discarded; otherwise its task begins.
     #[inline(always)]
     fn admit(
         &mut self,
-        header: RequestHeader,
-        Found {
+        Held {
+            header,
+            found,
             task,
+        }: Held<T>,
+        buffer: &[u8],
+        at: &mut usize,
+        admission: &mut impl Admission<T>,
+        now: Instant,
+        into: &mut Input,
+    ) -> bool {
+        let Found {
             policy,
             run_limit,
             message_limit_bytes: limit_bytes,
             delivery,
-        }: Found<T>,
-        buffer: &[u8],
-        at: &mut usize,
-        now: Instant,
-        into: &mut Input,
-    ) -> bool {
+        } = found;
+        if let Err(rule) = admission.take_places(header.code, &task) {
+            self.actions.push(Action::LimitReached(rule));
+            let after = After::Error(ErrorCode::UNAVAILABLE);
+            self.discard_up_to(header, after, limit_bytes);
+            return false;
+        }
         let RequestHeader { code, id } = header;
         let is_streamed = delivery == Delivery::Streamed;
         if !is_streamed
@@ -292,11 +266,6 @@ impl<T> Connection<T> {
             *into = Input::Begin { key, header };
         }
         is_streamed
-    }
-
-    pub(super) fn accept(&mut self, key: TaskKey, header: RequestHeader, now: Instant) {
-        self.count_accepted(header);
-        self.ledger.accept(key, now);
     }
 }
 

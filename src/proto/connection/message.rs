@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use super::current::{After, Current, Receiving, Returned};
 use super::{Action, Connection, Delivery, Input};
+use crate::proto::ledger::TaskKey;
 use crate::proto::report::EndReason;
 use crate::wire::RequestHeader;
 
@@ -97,5 +98,10 @@ impl<T> Connection<T> {
         let payload = self.parts.take();
         self.current = Current::Task(task);
         Input::Payload { payload }
+    }
+
+    fn accept(&mut self, key: TaskKey, header: RequestHeader, now: Instant) {
+        self.count_accepted(header);
+        self.ledger.accept(key, now);
     }
 }

@@ -9,6 +9,7 @@ mod input;
 mod message;
 mod output;
 mod parts;
+mod pauses;
 mod reading;
 mod reserved;
 mod settings;
@@ -164,7 +165,7 @@ impl<T> Connection<T> {
     /// its places.
     pub fn tasks_mut(&mut self) -> impl Iterator<Item = (TaskCode, &mut T)> {
         let held = match &mut self.current {
-            Current::Held(header, found) => Some((header.code, &mut found.task)),
+            Current::Held(held) => Some((held.header.code, &mut held.task)),
             _ => None,
         };
         self.ledger.tasks_mut().chain(held)
