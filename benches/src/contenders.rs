@@ -47,9 +47,10 @@ pub(crate) const BARE: &dyn ClientLoads = &With::<Bare>::NEW;
 /// For peers whose default would forbid the larger workloads.
 const MOST_MESSAGE_BYTES: usize = 64 << 20;
 
-const ALL: [&dyn Contender; 10] = [
+const ALL: [&dyn Contender; 11] = [
     &raw::Raw,
-    &raw_bodies::RawBodies,
+    &raw_bodies::LIMIT,
+    &raw_bodies::FLOOR,
     &floor::IN_PLACE,
     &floor::SPAWNED,
     &asyncserver::AUTO,

@@ -1,6 +1,7 @@
 //! Long messages, written and read as cheaply as it can be done.
 
 use std::iter::{once, repeat_n};
+use std::sync::OnceLock;
 
 use asyncserver::wire::encode_message;
 use bytes::{Bytes, BytesMut};
@@ -45,6 +46,14 @@ pub(crate) fn pieces(payload_bytes: usize) -> impl Iterator<Item = Bytes> {
     let whole = repeat_n(&PIECE[..], payload_bytes / PIECE.len());
     let pieces = whole.chain(once(&PIECE[..payload_bytes % PIECE.len()]));
     pieces.map(Bytes::from_static)
+}
+
+/// A body that is there before it is asked for: it is made only once, for all requests ask for the same.
+pub(crate) fn whole_body(length: usize) -> Bytes {
+    static BODY: OnceLock<Bytes> = OnceLock::new();
+    let body = BODY.get_or_init(|| vec![7; length].into());
+    assert_eq!(body.len(), length, "all bodies of a run are as long");
+    body.clone()
 }
 
 /// A message that comes in and that nobody looks at, so far.

@@ -16,9 +16,10 @@ use hashbrown::HashMap;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 
+use super::asyncserver::BaseClient;
 use super::{Contender, Served, Silent};
 use crate::handler::Handler;
-use crate::load::HEADER_BYTES;
+use crate::load::{ClientLoads, HEADER_BYTES, With};
 use crate::server::ServerSettings;
 
 pub(super) const IN_PLACE: Floor = Floor {
@@ -65,9 +66,13 @@ impl Contender for Floor {
         });
         Box::new(Silent)
     }
+
+    fn client(&self) -> &'static dyn ClientLoads {
+        &With::<BaseClient>::NEW
+    }
 }
 
-fn functions() -> [(u8, Function); 2] {
+fn functions() -> [(u8, Function); 3] {
     let ready: Function = Box::new(|message| Box::pin(async move { message }));
     let yields: Function = Box::new(|message| {
         Box::pin(async move {
@@ -75,9 +80,16 @@ fn functions() -> [(u8, Function); 2] {
             message
         })
     });
+    let waits: Function = Box::new(|message| {
+        Box::pin(async move {
+            std::future::pending::<()>().await;
+            message
+        })
+    });
     [
         (Handler::Ready.code().0, ready),
         (Handler::Yield.code().0, yields),
+        (Handler::Wait.code().0, waits),
     ]
 }
 

@@ -1,33 +1,63 @@
 //! The limit of long messages: a loop that reads one and drops it, or writes
-//! the same 256 KiB again and again.
+//! the same 256 KiB again and again. And the floor: the same loop, but bodies are
+//! copied into blocks, as a server must whose bodies are the application's.
 
 use std::io;
 
-use asyncserver::wire::TaskCode;
+use asyncserver::wire::{BlockEncoder, TaskCode};
+use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
 use super::{Contender, Served, Silent};
-use crate::handler::{COUNT, PRODUCE};
-use crate::long_message::{LongMessage, Skimmed};
+use crate::handler::{COUNT, PRODUCE, PRODUCE_WHOLE};
+use crate::long_message::{LongMessage, Skimmed, pieces, whole_body};
 use crate::server::ServerSettings;
 
-pub(super) struct RawBodies;
+pub(super) const LIMIT: RawBodies = RawBodies {
+    name: "raw-bodies",
+    bodies: Bodies::Encoded,
+};
+pub(super) const FLOOR: RawBodies = RawBodies {
+    name: "floor-bodies",
+    bodies: Bodies::Copied,
+};
+
+pub(super) struct RawBodies {
+    name: &'static str,
+    bodies: Bodies,
+}
+
+/// What is written as a body.
+#[derive(Clone, Copy)]
+enum Bodies {
+    /// Blocks that were there before.
+    Encoded,
+    /// What the application's function would give, copied into blocks.
+    Copied,
+}
+
+/// As much is put together for one write: what asyncserver does.
+const WRITE_BYTES: usize = 256 << 10;
+
+/// As much of a body is copied at once.
+const PART_BYTES: usize = 64 << 10;
 
 /// As much as asyncserver reads at once.
 const READ_BYTES: usize = 64 << 10;
 
 impl Contender for RawBodies {
     fn name(&self) -> &'static str {
-        "raw-bodies"
+        self.name
     }
 
     fn serve(&self, listener: TcpListener, _: &ServerSettings) -> Box<dyn Served> {
+        let bodies = self.bodies;
         tokio::spawn(async move {
             loop {
                 let (stream, _) = listener.accept().await.expect("a connection");
                 // It ends with an error, for that is how a client leaves.
-                tokio::spawn(async move { drop(serve(stream).await) });
+                tokio::spawn(async move { drop(serve(stream, bodies).await) });
             }
         });
         Box::new(Silent)
@@ -35,7 +65,7 @@ impl Contender for RawBodies {
 }
 
 /// One request after the other: the client sends the next when it has the answer.
-async fn serve(mut stream: TcpStream) -> io::Result<()> {
+async fn serve(mut stream: TcpStream, bodies: Bodies) -> io::Result<()> {
     stream.set_nodelay(true)?;
     let mut buffer = vec![0; READ_BYTES];
     loop {
@@ -52,19 +82,41 @@ async fn serve(mut stream: TcpStream) -> io::Result<()> {
                 response[6..14].copy_from_slice(&length.to_be_bytes());
                 stream.write_all(&response).await?;
             }
-            PRODUCE => {
+            PRODUCE | PRODUCE_WHOLE => {
                 let mut message = [0; 10];
                 stream.read_exact(&mut message).await?;
                 let [_, length @ .., _] = message;
+                let length = u64::from_be_bytes(length) as usize;
                 stream.write_all(&header).await?;
-                let body = LongMessage::new(u64::from_be_bytes(length) as usize);
-                for write in body.writes() {
-                    stream.write_all(write).await?;
+                match bodies {
+                    Bodies::Encoded => {
+                        for write in LongMessage::new(length).writes() {
+                            stream.write_all(write).await?;
+                        }
+                    }
+                    Bodies::Copied if code == PRODUCE => copy(&mut stream, pieces(length)).await?,
+                    Bodies::Copied => copy(&mut stream, [whole_body(length)]).await?,
                 }
             }
             _ => return Err(io::ErrorKind::InvalidInput.into()),
         }
     }
+}
+
+async fn copy(stream: &mut TcpStream, pieces: impl IntoIterator<Item = Bytes>) -> io::Result<()> {
+    let mut encoder = BlockEncoder::new();
+    let mut blocks = BytesMut::new();
+    for piece in pieces {
+        for part in piece.chunks(PART_BYTES) {
+            encoder.push(part, &mut blocks);
+            if blocks.len() >= WRITE_BYTES {
+                stream.write_all(&blocks).await?;
+                blocks.clear();
+            }
+        }
+    }
+    encoder.finish(&mut blocks);
+    stream.write_all(&blocks).await
 }
 
 async fn discard(stream: &mut TcpStream, buffer: &mut [u8]) -> io::Result<usize> {

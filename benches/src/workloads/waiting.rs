@@ -18,7 +18,7 @@ impl Workload for Waiting {
     fn run(&self, setup: &Setup) -> Results {
         let title = format!("{CONNECTIONS}×{EACH} calls that wait, 16 B");
         let mut table = Table::new(title, ["", "bytes of process memory each"]);
-        for contender in ["auto", "local", "spawn", "tarpc", "tonic"] {
+        for contender in ["auto", "local", "spawn", "floor-spawn", "tarpc", "tonic"] {
             if setup.includes(contender) {
                 let settings = ServerSettings::new(setup.burn);
                 let server = ServerProcess::start(contender, Build::Plain, settings);

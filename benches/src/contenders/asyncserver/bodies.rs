@@ -1,7 +1,5 @@
 //! Long messages, both ways: streamed, and as a whole.
 
-use std::sync::OnceLock;
-
 use asyncserver::server::{
     Execution, MessageReader, Registration, Request, Response, ServerBuilder, Task, TaskFunction,
     TaskFunctionError,
@@ -10,7 +8,7 @@ use bytes::Bytes;
 use futures_util::stream;
 
 use crate::handler::{COUNT, COUNT_WHOLE, PRODUCE, PRODUCE_WHOLE};
-use crate::long_message::pieces;
+use crate::long_message::{pieces, whole_body};
 
 pub(super) fn register(builder: ServerBuilder, execution: Execution) -> ServerBuilder {
     let count = Registration::task_function(Count);
@@ -54,12 +52,4 @@ impl TaskFunction for Count {
 fn asked(message: &[u8]) -> usize {
     let length = message.try_into().expect("eight bytes");
     u64::from_be_bytes(length) as usize
-}
-
-/// A body that is there before it is asked for: it is made only once, for all requests ask for the same.
-fn whole_body(length: usize) -> Bytes {
-    static BODY: OnceLock<Bytes> = OnceLock::new();
-    let body = BODY.get_or_init(|| vec![7; length].into());
-    assert_eq!(body.len(), length, "all bodies of a run are as long");
-    body.clone()
 }
