@@ -39,8 +39,9 @@ pub trait Clock: fmt::Debug + Send + Sync + 'static {
 /// # });
 /// ```
 pub trait Timer: Send {
-    /// Ready once `deadline` has come; otherwise `cx`'s waker is woken then.
-    /// Only the deadline and the waker of the last call count.
+    /// Ready once `deadline` has come; otherwise `cx`'s waker is woken then, or up to
+    /// 10 ms before. Only the deadline and the waker of the last call count, and they
+    /// count until it is woken: nobody need ask again before.
     fn poll_until(&mut self, deadline: Instant, cx: &mut Context<'_>) -> Poll<()>;
 }
 
