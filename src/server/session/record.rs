@@ -18,15 +18,14 @@ use crate::wire::{ErrorCode, TaskCode};
 /// as long as the ledger has it.
 #[derive(Default)]
 pub(crate) struct TaskRecord {
-    /// What its header found, where the connection's table no longer shows it: a
-    /// count of references for each request would be shared by all cores.
-    replaced: Option<Arc<Registered>>,
     /// Few tasks need any of these.
     pub(super) attachments: Option<Box<Attachments>>,
 }
 
 #[derive(Default)]
 pub(super) struct Attachments {
+    /// What its header found, where the connection's table no longer shows it.
+    replaced: Option<Arc<Registered>>,
     pub(super) run_data: Option<RunData>,
     /// The task's tracing span, once somebody has asked for it; counted here,
     /// for a span's own clone is the subscriber's code.
@@ -46,18 +45,20 @@ impl TaskRecord {
         table: &'a Table,
         code: TaskCode,
     ) -> Option<&'a Arc<Registered>> {
-        let in_table = || table.get(usize::from(code.0))?.as_ref();
-        self.replaced.as_ref().or_else(in_table)
+        let replaced = self.attachments.as_ref();
+        let replaced = replaced.and_then(|some| some.replaced.as_ref());
+        replaced.or_else(|| table.get(usize::from(code.0))?.as_ref())
     }
 
     /// The table in which its header found it is about to be another one.
     pub(super) fn keep_registered(&mut self, table: &Table, code: TaskCode) {
-        self.replaced = self.registered(table, code).cloned();
+        let replaced = self.registered(table, code).cloned();
+        self.attach().replaced = replaced;
     }
 
     /// Whether nothing is dropped with it.
     pub(super) const fn is_bare(&self) -> bool {
-        self.replaced.is_none() && self.attachments.is_none()
+        self.attachments.is_none()
     }
 
     /// What its run function's wrapper has to do.
