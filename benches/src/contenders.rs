@@ -2,6 +2,7 @@
 
 mod asyncserver;
 mod floor;
+mod floor_rules;
 mod raw;
 mod raw_bodies;
 mod tarpc;
@@ -47,12 +48,13 @@ pub(crate) const BARE: &dyn ClientLoads = &With::<Bare>::NEW;
 /// For peers whose default would forbid the larger workloads.
 const MOST_MESSAGE_BYTES: usize = 64 << 20;
 
-const ALL: [&dyn Contender; 11] = [
+const ALL: [&dyn Contender; 12] = [
     &raw::Raw,
     &raw_bodies::LIMIT,
     &raw_bodies::FLOOR,
     &floor::IN_PLACE,
     &floor::SPAWNED,
+    &floor_rules::FloorOfRules,
     &asyncserver::AUTO,
     &asyncserver::LOCAL,
     &asyncserver::SPAWN,

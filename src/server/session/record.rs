@@ -47,13 +47,19 @@ impl TaskRecord {
     ) -> Option<&'a Arc<Registered>> {
         let replaced = self.attachments.as_ref();
         let replaced = replaced.and_then(|some| some.replaced.as_ref());
-        replaced.or_else(|| table.get(usize::from(code.0))?.as_ref())
+        replaced.or_else(|| registered_in(table, code))
     }
 
-    /// The table in which its header found it is about to be another one.
-    pub(super) fn keep_registered(&mut self, table: &Table, code: TaskCode) {
-        let replaced = self.registered(table, code).cloned();
-        self.attach().replaced = replaced;
+    /// Its connection has another table from now on. What its header has found is kept
+    /// unless that shows it, too.
+    pub(super) fn keep_registered(&mut self, before: &Table, now: &Table, code: TaskCode) {
+        let Some(found) = self.registered(before, code) else {
+            return;
+        };
+        if registered_in(now, code).is_none_or(|other| !Arc::ptr_eq(other, found)) {
+            let replaced = Some(Arc::clone(found));
+            self.attach().replaced = replaced;
+        }
     }
 
     /// Whether nothing is dropped with it.
@@ -70,6 +76,10 @@ impl TaskRecord {
     pub(super) fn attach(&mut self) -> &mut Attachments {
         self.attachments.get_or_insert_default()
     }
+}
+
+fn registered_in(table: &Table, code: TaskCode) -> Option<&Arc<Registered>> {
+    table.get(usize::from(code.0))?.as_ref()
 }
 
 /// What a run function's wrapper has to do.

@@ -27,7 +27,7 @@ impl Session {
         let before = self.drive(|state| {
             let before = std::mem::replace(&mut state.table, Arc::clone(table));
             for (code, record) in state.connection.tasks_mut() {
-                record.keep_registered(&before, code);
+                record.keep_registered(&before, table, code);
             }
             before
         });
