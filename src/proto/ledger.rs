@@ -190,7 +190,7 @@ impl<T> Ledger<T> {
         entry.accepted = true;
         entry.held_bytes = held_bytes;
         self.held_bytes += held_bytes;
-        self.link_last(key.slot, now);
+        self.link(key.slot, now);
         if let Some(limit) = run_limit {
             self.set_alarm(key, now.checked_add(limit));
         }
@@ -202,7 +202,7 @@ impl<T> Ledger<T> {
     pub fn accept(&mut self, key: TaskKey, now: Instant) {
         if let Some(entry) = self.entry_mut(key) {
             entry.accepted = true;
-            self.link_last(key.slot, now);
+            self.link(key.slot, now);
         }
     }
 

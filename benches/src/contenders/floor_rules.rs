@@ -210,15 +210,14 @@ impl Connection {
                 Poll::Ready(_) => return Poll::Ready(()),
                 Poll::Pending => {}
             }
-            let mut taken = 0;
+            let has_answers = !self.unsent.is_empty();
             while !self.unsent.is_empty() {
                 match ready!(Pin::new(&mut self.stream).poll_write(cx, &self.unsent)) {
                     Ok(written) => self.unsent.advance(written),
                     Err(_) => return Poll::Ready(()),
                 }
-                taken += 1;
             }
-            if taken > 0 {
+            if has_answers {
                 self.count_answered();
             }
             if read.is_pending() {

@@ -54,6 +54,17 @@ pub(super) struct Held<T> {
     pub(super) task: T,
 }
 
+impl<T: Default> Held<T> {
+    #[inline]
+    pub(super) fn new(header: RequestHeader, found: Found) -> Self {
+        Self {
+            header,
+            found,
+            task: T::default(),
+        }
+    }
+}
+
 #[derive(Debug)]
 pub(super) struct Discarding {
     pub(super) header: RequestHeader,

@@ -148,13 +148,7 @@ impl<T: Default> Connection<T> {
             && !code.is_reserved()
             && let Some(found) = admission.find(code)
         {
-            let task = T::default();
-            let held = Held {
-                header,
-                found,
-                task,
-            };
-            return self.admit(held, buffer, at, admission, now, into);
+            return self.admit(Held::new(header, found), buffer, at, admission, now, into);
         }
         self.handle_rare_header(header, missing, admission);
         false
@@ -173,12 +167,7 @@ impl<T: Default> Connection<T> {
             && let Some(found) = admission.find(header.code)
         {
             self.actions.push(Action::LimitReached(rule));
-            let task = T::default();
-            self.current = Current::Held(Box::new(Held {
-                header,
-                found,
-                task,
-            }));
+            self.current = Current::Held(Box::new(Held::new(header, found)));
             return;
         }
         let after = match header.code {

@@ -79,19 +79,15 @@ impl<T> Ledger<T> {
         }
     }
 
-    /// Links an entry by when its interval began.
-    fn link(&mut self, slot: u32, counted_from: Instant) {
+    /// Links an entry by when its interval began: nearly always at the end.
+    #[inline]
+    pub(super) fn link(&mut self, slot: u32, counted_from: Instant) {
         let (mut previous, mut next) = (self.last, NONE);
         while let Some(entry) = self.entries.get(previous)
             && entry.turn.counted_from > counted_from
         {
             (previous, next) = (entry.turn.previous, previous);
         }
-        self.link_between(slot, (previous, next), counted_from);
-    }
-
-    #[inline]
-    fn link_between(&mut self, slot: u32, (previous, next): (u32, u32), counted_from: Instant) {
         self.entries[slot].turn = Turn {
             previous,
             next,
@@ -104,15 +100,6 @@ impl<T> Ledger<T> {
         match self.entries.get_mut(next) {
             Some(entry) => entry.turn.previous = slot,
             None => self.last = slot,
-        }
-    }
-
-    /// Links an entry whose interval begins now: nearly always at the end.
-    #[inline]
-    pub(super) fn link_last(&mut self, slot: u32, counted_from: Instant) {
-        match self.entries.get(self.last) {
-            Some(last) if last.turn.counted_from > counted_from => self.link(slot, counted_from),
-            _ => self.link_between(slot, (self.last, NONE), counted_from),
         }
     }
 
