@@ -81,12 +81,13 @@ impl CallHead {
     }
 }
 
-/// A call, as the client's task has it.
+/// A call, as the client's task has it. It moves from list to list, so it is small:
+/// what few calls have is on the heap.
 pub(super) struct Call {
     pub(super) head: Arc<CallHead>,
     pub(super) reply: Reply,
     /// Where a streamed message comes from, until it has begun.
-    pub(super) source: Option<Source>,
+    pub(super) source: Option<Box<Source>>,
     /// How often it was sent again, or waited out a failure to connect.
     pub(super) retries: u32,
     /// When waiting for a connection or a place on it ends.
@@ -101,10 +102,13 @@ pub(super) enum QueuePlace {
     Released,
 }
 
+/// What a caller is told. Results are small, and errors are rare.
+pub(super) type Told = Result<Bytes, Box<CallError>>;
+
 /// Where a call's outcome goes.
 pub(super) enum Reply {
-    Whole(oneshot::Sender<Result<Bytes, CallError>>),
-    Streamed(StreamSender),
+    Whole(oneshot::Sender<Told>),
+    Streamed(Box<StreamSender>),
 }
 
 impl Call {
@@ -135,12 +139,17 @@ impl Call {
         message_is_whole && nothing_delivered
     }
 
+    /// Tells the caller why there is no result.
+    pub(super) fn fail(self, error: CallError) {
+        self.tell(Err(Box::new(error)));
+    }
+
     /// Tells the caller; one that has gone is none the wiser.
-    pub(super) fn end(self, outcome: Result<Bytes, CallError>) {
+    pub(super) fn tell(self, told: Told) {
         match self.reply {
-            Reply::Whole(sender) => drop(sender.send(outcome)),
+            Reply::Whole(sender) => drop(sender.send(told)),
             Reply::Streamed(mut sender) => {
-                let end = outcome.map(|last| sender.push(last));
+                let end = told.map(|last| sender.push(last));
                 drop(sender.pieces.send(StreamItem::End(end)));
             }
         }
@@ -148,8 +157,8 @@ impl Call {
 }
 
 /// What an outcome is to the caller, where the call is not sent again.
-pub(super) fn outcome_for_caller(outcome: CallOutcome) -> Result<Bytes, CallError> {
-    Err(match outcome {
+pub(super) fn told(outcome: CallOutcome) -> Told {
+    let error = match outcome {
         CallOutcome::Ok(message) => return Ok(message),
         CallOutcome::Error(ErrorCode::CANCELLED) => CallError::Cancelled {
             started: Started::Perhaps,
@@ -167,7 +176,8 @@ pub(super) fn outcome_for_caller(outcome: CallOutcome) -> Result<Bytes, CallErro
             length_bytes,
             limit_bytes,
         },
-    })
+    };
+    Err(Box::new(error))
 }
 
 /// The client task's end of a streamed response.
@@ -189,7 +199,7 @@ pub(super) enum Delivered {
 /// whose task has gone, never the response's end.
 pub(super) enum StreamItem {
     Piece(Bytes),
-    End(Result<(), CallError>),
+    End(Result<(), Box<CallError>>),
 }
 
 impl StreamSender {

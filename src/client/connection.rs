@@ -29,7 +29,7 @@ pub(super) struct Connection {
     unsent: BytesMut,
     /// The source of the message that is being sent, kept past its caller's
     /// going: the message must have its own end (PROTOCOL C5).
-    source: Option<(TaskId, Source)>,
+    source: Option<(TaskId, Box<Source>)>,
     reading: Reading,
     flush: Flush,
     /// Whether Negotiate was its first request.

@@ -168,20 +168,20 @@ impl Driver {
 
     /// Everything that is still pending ends as closed.
     fn finish(&mut self) {
-        let closed = |started| Err(CallError::Closed { started });
+        let closed = |started| CallError::Closed { started };
         for connection in std::mem::take(&mut self.connections) {
             for lost in connection.close().into_lost() {
-                lost.context.end(closed(lost.started));
+                lost.context.fail(closed(lost.started));
             }
         }
         for call in self.queue.take_all() {
-            call.end(closed(Started::No));
+            call.fail(closed(Started::No));
         }
         self.places.close();
         self.commands.close();
         while let Ok(command) = self.commands.try_recv() {
             if let Command::Submit(call) = command {
-                call.end(closed(Started::No));
+                call.fail(closed(Started::No));
             }
         }
     }

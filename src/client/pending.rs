@@ -7,10 +7,10 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use tokio::sync::{AcquireError, TryAcquireError, oneshot};
+use tokio::sync::{AcquireError, SemaphorePermit, TryAcquireError, oneshot};
 
 use super::ClientShared;
-use super::call::{Call, CallHead, Command};
+use super::call::{Call, CallHead, Command, Told};
 use super::error::CallError;
 use crate::proto::Started;
 use crate::runtime::BoxFuture;
@@ -32,13 +32,13 @@ use crate::wire::TaskId;
 #[must_use = "dropping it gives the call up"]
 pub struct PendingTask {
     submission: Submission,
-    reply: oneshot::Receiver<Result<Bytes, CallError>>,
+    reply: oneshot::Receiver<Told>,
 }
 
 impl PendingTask {
     pub(super) const fn new(
         submission: Submission,
-        reply: oneshot::Receiver<Result<Bytes, CallError>>,
+        reply: oneshot::Receiver<Told>,
     ) -> Self {
         Self { submission, reply }
     }
@@ -66,9 +66,12 @@ impl Future for PendingTask {
         ready!(self.submission.poll_submitted(cx))?;
         let reply = ready!(Pin::new(&mut self.reply).poll(cx));
         self.submission.ended();
-        Poll::Ready(reply.unwrap_or(Err(CallError::Closed {
-            started: Started::Perhaps,
-        })))
+        Poll::Ready(match reply {
+            Ok(told) => told.map_err(|error| *error),
+            Err(_) => Err(CallError::Closed {
+                started: Started::Perhaps,
+            }),
+        })
     }
 }
 
@@ -95,66 +98,56 @@ pub(super) struct Submission {
 /// ```
 enum Stage {
     /// The queue is full: the caller waits (PROTOCOL C7).
-    AwaitingPlace {
-        place: BoxFuture<'static, Result<(), AcquireError>>,
-        call: Option<Call>,
-    },
+    AwaitingPlace(Box<AwaitingPlace>),
     Submitted,
     /// The client's task has been asked to cancel it, which it is once.
     Cancelling,
-    Refused(CallError),
+    Refused(Box<CallError>),
     Ended,
+}
+
+struct AwaitingPlace {
+    place: BoxFuture<'static, Result<(), AcquireError>>,
+    call: Option<Call>,
 }
 
 impl Submission {
     /// Queues the call if there is a place; otherwise polling waits for one.
-    pub(super) fn new(client: &Arc<ClientShared>, call: Call) -> Self {
+    pub(super) fn new(client: Arc<ClientShared>, call: Call) -> Self {
         let mut submission = Self {
             head: Arc::clone(&call.head),
-            client: Arc::clone(client),
+            client,
             stage: Stage::Ended,
         };
-        match client.places.try_acquire() {
-            Ok(place) => {
-                place.forget();
-                submission.send(call);
-            }
+        match submission.client.places.try_acquire().map(SemaphorePermit::forget) {
+            Ok(()) => submission.send(call),
             Err(TryAcquireError::Closed) => submission.stage = closed(),
-            Err(TryAcquireError::NoPermits) => {
-                let places = Arc::clone(&client.places);
-                submission.stage = Stage::AwaitingPlace {
-                    place: Box::pin(async move {
-                        places.acquire().await?.forget();
-                        Ok(())
-                    }),
-                    call: Some(call),
-                };
-            }
+            Err(TryAcquireError::NoPermits) => submission.await_place(call),
         }
         submission
     }
 
     /// A call that is not even queued.
-    pub(super) fn refused(client: &Arc<ClientShared>, head: Arc<CallHead>, why: CallError) -> Self {
+    pub(super) fn refused(client: Arc<ClientShared>, head: Arc<CallHead>, why: CallError) -> Self {
         Self {
             head,
-            client: Arc::clone(client),
-            stage: Stage::Refused(why),
+            client,
+            stage: Stage::Refused(Box::new(why)),
         }
     }
 
     /// Ready once the call is with the client's task, or will never be.
     pub(super) fn poll_submitted(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), CallError>> {
-        if let Stage::AwaitingPlace { place, call } = &mut self.stage {
-            let place = ready!(place.as_mut().poll(cx));
-            match (place, call.take()) {
+        if let Stage::AwaitingPlace(awaiting) = &mut self.stage {
+            let place = ready!(awaiting.place.as_mut().poll(cx));
+            match (place, awaiting.call.take()) {
                 (Ok(()), Some(call)) => self.send(call),
                 _ => self.stage = closed(),
             }
         }
         match &self.stage {
             Stage::Refused(why) => {
-                let why = why.clone();
+                let why = CallError::clone(why);
                 self.stage = Stage::Ended;
                 Poll::Ready(Err(why))
             }
@@ -169,10 +162,10 @@ impl Submission {
 
     pub(super) fn cancel(&mut self) {
         match self.stage {
-            Stage::AwaitingPlace { .. } => {
-                self.stage = Stage::Refused(CallError::Cancelled {
+            Stage::AwaitingPlace(_) => {
+                self.stage = Stage::Refused(Box::new(CallError::Cancelled {
                     started: Started::No,
-                });
+                }));
             }
             Stage::Submitted => {
                 self.stage = Stage::Cancelling;
@@ -185,6 +178,17 @@ impl Submission {
     /// Tells the client's task that its pieces have been taken.
     pub(super) fn tell_taken(&self) {
         self.client.tell(Command::Taken);
+    }
+
+    fn await_place(&mut self, call: Call) {
+        let places = Arc::clone(&self.client.places);
+        self.stage = Stage::AwaitingPlace(Box::new(AwaitingPlace {
+            place: Box::pin(async move {
+                places.acquire().await?.forget();
+                Ok(())
+            }),
+            call: Some(call),
+        }));
     }
 
     fn send(&mut self, call: Call) {
@@ -203,8 +207,8 @@ impl Drop for Submission {
     }
 }
 
-const fn closed() -> Stage {
-    Stage::Refused(CallError::Closed {
+fn closed() -> Stage {
+    Stage::Refused(Box::new(CallError::Closed {
         started: Started::No,
-    })
+    }))
 }

@@ -76,7 +76,7 @@ impl Queue {
             match first {
                 Some(Poll::Pending) => self.preparing.push(call),
                 Some(Poll::Ready(Err(error))) => {
-                    self.left(call).end(Err(source_failed(error.into())));
+                    self.left(call).fail(source_failed(error.into()));
                 }
                 Some(Poll::Ready(Ok(()))) | None => self.ready.push_back(call),
             }

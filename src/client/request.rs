@@ -46,7 +46,7 @@ pub struct Request {
 
 enum Message {
     Whole(Bytes),
-    Streamed(Source),
+    Streamed(Box<Source>),
 }
 
 impl Request {
@@ -78,13 +78,13 @@ impl Request {
         mut self,
         pieces: impl Stream<Item = io::Result<Bytes>> + Send + 'static,
     ) -> Self {
-        self.message = Message::Streamed(Source::new(pieces));
+        self.message = Message::Streamed(Box::new(Source::new(pieces)));
         self
     }
 
     /// As [`Request::message_stream`], from a reader.
     pub fn message_reader(mut self, reader: impl AsyncRead + Send + 'static) -> Self {
-        self.message = Message::Streamed(Source::from_reader(reader));
+        self.message = Message::Streamed(Box::new(Source::from_reader(reader)));
         self
     }
 
@@ -127,11 +127,11 @@ impl Request {
     pub fn stream(self) -> ResponseStream {
         let (sender, receiver) = mpsc::unbounded_channel();
         let buffered = Arc::new(AtomicUsize::new(0));
-        let reply = Reply::Streamed(StreamSender {
+        let reply = Reply::Streamed(Box::new(StreamSender {
             pieces: sender,
             buffered: Arc::clone(&buffered),
             delivered: Delivered::Nothing,
-        });
+        }));
         ResponseStream::new(self.into_submission(reply), receiver, buffered)
     }
 
@@ -151,7 +151,7 @@ impl Request {
         if matches!(self.code, TaskCode::CANCEL | TaskCode::NEGOTIATE) {
             let code = self.code;
             let reason = NotStarted::ReservedCode { code };
-            return Submission::refused(&self.client, head, CallError::NotStarted { reason });
+            return Submission::refused(self.client, head, CallError::NotStarted { reason });
         }
         let call = Call {
             head,
@@ -161,7 +161,7 @@ impl Request {
             deadline: None,
             place: QueuePlace::Held,
         };
-        Submission::new(&self.client, call)
+        Submission::new(self.client, call)
     }
 }
 

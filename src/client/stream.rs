@@ -101,7 +101,7 @@ impl ResponseStream {
                 self.count_taken(piece.len());
                 Some(Ok(piece))
             }
-            Some(StreamItem::End(end)) => self.end(end),
+            Some(StreamItem::End(end)) => self.end(end.map_err(|error| *error)),
             None => self.end(Err(CallError::Closed {
                 started: Started::Perhaps,
             })),

@@ -217,6 +217,14 @@ impl ResponseDecoder {
         })))
     }
 
+    /// Goes on at the start of the next response: the caller has found the end of this
+    /// one's message by itself, so many bytes on (see [`WholeMessage`](super::WholeMessage)).
+    pub fn skip_message(&mut self, encoded_bytes: usize) {
+        self.in_message = false;
+        self.blocks = BlockDecoder::new();
+        self.offset += encoded_bytes as u64;
+    }
+
     /// Whether nothing of the next response has come yet.
     #[must_use]
     pub const fn is_between_responses(&self) -> bool {

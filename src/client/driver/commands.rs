@@ -55,7 +55,7 @@ impl Driver {
             None => self.queue.take(head).map(|call| (call, Started::No)),
         };
         if let Some((call, started)) = cancelled {
-            call.end(Err(CallError::Cancelled { started }));
+            call.fail(CallError::Cancelled { started });
         }
     }
 

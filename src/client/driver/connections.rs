@@ -146,7 +146,7 @@ impl Driver {
                 tracing::debug!(%violation, "the server broke the protocol");
                 // PROTOCOL C1: all pending calls fail with it.
                 for lost in lost {
-                    lost.context.end(Err(CallError::Protocol { violation }));
+                    lost.context.fail(CallError::Protocol { violation });
                 }
             }
         }
@@ -191,7 +191,7 @@ impl Driver {
         }
         for call in self.queue.round_failed(self.retries) {
             let error = self.no_connection(&call);
-            call.end(Err(error));
+            call.fail(error);
         }
     }
 }

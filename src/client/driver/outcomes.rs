@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use super::Driver;
 use crate::canary::{Canary, planted};
-use crate::client::call::{Call, Repeatable, outcome_for_caller};
+use crate::client::call::{Call, Repeatable, told};
 use crate::client::connection::Standing;
 use crate::client::error::{CallError, ConnectionLoss, NotStarted, TooLongMessage};
 use crate::proto::{CallOutcome, Finished, LostCall, NewCall, StartError, Started};
@@ -39,7 +39,7 @@ impl Driver {
                         call.head.set_sent_as(id);
                     }
                 }
-                Err((error, new)) => new.context.end(Err(start_failed(error))),
+                Err((error, new)) => new.context.fail(start_failed(error)),
             }
         }
         started
@@ -49,7 +49,7 @@ impl Driver {
         let mut put_back = Vec::new();
         let connection = &mut self.connections[at];
         for (call, error) in connection.failed.drain(..) {
-            call.end(Err(error));
+            call.fail(error);
         }
         while let Some(Finished {
             mut context,
@@ -64,22 +64,22 @@ impl Driver {
                     self.dialer.answered();
                 }
             }
-            let again = may_go_again(&context, self.retries);
+            let retries = self.retries;
             match outcome {
                 // PROTOCOL C7: it was not started, as surely as its server is busy.
-                CallOutcome::Error(ErrorCode::UNAVAILABLE) if again => {
+                CallOutcome::Error(ErrorCode::UNAVAILABLE) if may_go_again(&context, retries) => {
                     let pause = self.dialer.draw_pause(context.retries);
                     context.retries += 1;
                     let at = now.checked_add(pause).unwrap_or(now);
                     self.queue.pause(context, at, now);
                 }
-                CallOutcome::NotAccepted { .. } if again => {
+                CallOutcome::NotAccepted { .. } if may_go_again(&context, retries) => {
                     context.retries += 1;
                     put_back.push(context);
                 }
                 outcome => {
                     self.told += 1;
-                    context.end(outcome_for_caller(outcome));
+                    context.tell(told(outcome));
                 }
             }
         }
@@ -110,12 +110,12 @@ impl Driver {
                 continue;
             }
             let loss = loss.clone();
-            context.end(Err(match started {
+            context.fail(match started {
                 Started::No => CallError::NotStarted {
                     reason: NotStarted::ConnectionLost { loss },
                 },
                 Started::Perhaps => CallError::Interrupted { loss },
-            }));
+            });
         }
         self.queue.put_back(put_back, now);
     }

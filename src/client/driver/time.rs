@@ -27,7 +27,7 @@ impl Driver {
                 Some(_) => timed_out(&call),
                 None => self.no_connection(&call),
             };
-            call.end(Err(error));
+            call.fail(error);
         }
         if let Phase::Closing {
             deadline: Some(deadline),

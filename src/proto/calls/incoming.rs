@@ -72,7 +72,7 @@ impl<T> Calls<T> {
         while let Some(part) = self.incoming.decoder.next(input, &mut at)? {
             match part {
                 ResponsePart::Response(response) => {
-                    self.handle_response(response, input, at, now)?;
+                    self.handle_response(response, input, &mut at, now)?;
                 }
                 ResponsePart::Payload(range) => self.handle_payload(&input[range], now),
                 ResponsePart::End => self.handle_message_end(now),
@@ -109,16 +109,23 @@ impl<T> Calls<T> {
         &mut self,
         response: Response,
         input: &[u8],
-        at: usize,
+        at: &mut usize,
         now: Instant,
     ) -> Result<(), ProtocolViolation> {
         match response {
             Response::Ok(id) => {
                 let slot = self.awaited(id)?;
-                let message = WholeMessage::find(input, at);
-                let length = message.map_or(0, |message| message.payload_len);
-                let body = self.body_for(slot, length);
-                self.incoming.current = Some(Receiving { slot, body });
+                let body = self.body_for(slot);
+                if matches!(body, Body::Whole(_))
+                    && let Some(message) = WholeMessage::find(input, *at)
+                    && message.payload_len <= self.settings.response_limit_bytes
+                {
+                    *at = message.encoded.end;
+                    self.incoming.decoder.skip_message(message.encoded.len());
+                    self.end(slot, CallOutcome::Ok(message.payload(input)), now);
+                } else {
+                    self.incoming.current = Some(Receiving { slot, body });
+                }
             }
             Response::Error(id, code) => {
                 let slot = self.awaited(id)?;
@@ -160,14 +167,13 @@ impl<T> Calls<T> {
         }
     }
 
-    /// `length`: the message's length, if it is known.
-    fn body_for(&self, slot: usize, length: usize) -> Body {
+    fn body_for(&self, slot: usize) -> Body {
         let Some(entry) = self.table.get(slot) else {
             return Body::Discarded;
         };
         match (&entry.owner, entry.response) {
             (Owner::Negotiate, _) => Body::Negotiated(Vec::new()),
-            (Owner::Caller(_), ResponseMode::Whole) => Body::Whole(Vec::with_capacity(length)),
+            (Owner::Caller(_), ResponseMode::Whole) => Body::Whole(Vec::new()),
             (Owner::Caller(_), ResponseMode::Streamed) => Body::Pieces(BytesMut::new()),
             (Owner::GivenUp | Owner::KeepAlive, _) => Body::Discarded,
         }

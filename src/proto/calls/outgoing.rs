@@ -175,16 +175,17 @@ impl<T> Calls<T> {
         let Some(slot) = self.outgoing.queue.pop_front() else {
             return false;
         };
-        self.begin_request(slot, into);
+        self.begin_request(slot, into, now);
         true
     }
 
-    fn begin_request(&mut self, slot: usize, into: &mut BytesMut) {
+    fn begin_request(&mut self, slot: usize, into: &mut BytesMut, now: Instant) {
         let Some(entry) = self.table.get_mut(slot) else {
             return;
         };
         let sequence = self.outgoing.begun;
         self.outgoing.begun += 1;
+        let before = into.len();
         encode_request_header(entry.code, entry.id, self.settings.byte_order, into);
         let begun = RequestState::Sending { sequence };
         let RequestState::Queued(message) = std::mem::replace(&mut entry.request, begun) else {
@@ -193,18 +194,19 @@ impl<T> Calls<T> {
         let (piece, source) = match message {
             RequestMessage::Whole(payload) if payload.len() <= IN_ONE_STEP => {
                 encode_message(&payload, into);
-                (None, Source::Ended)
+                let end = self.outgoing.put_out + (into.len() - before) as u64;
+                entry.request = RequestState::PutOut { sequence, end };
+                return entry.restart_clock(now);
             }
-            RequestMessage::Whole(payload) => (Some(payload), Source::Ended),
-            RequestMessage::Streamed => (Some(Bytes::new()), Source::Streaming),
+            RequestMessage::Whole(payload) => (payload, Source::Ended),
+            RequestMessage::Streamed => (Bytes::new(), Source::Streaming),
         };
         self.outgoing.sending = Some(Sending {
             slot,
             encoder: BlockEncoder::new(),
             source,
             length_bytes: 0,
-            // A message that is out already has no piece left: `mark_put_out` sees it.
-            piece: piece.unwrap_or_default(),
+            piece,
         });
     }
 
