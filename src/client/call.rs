@@ -95,6 +95,8 @@ pub(super) struct Call {
     pub(super) place: QueuePlace,
 }
 
+const _: () = assert!(size_of::<Call>() <= 64 && size_of::<Command>() <= 64);
+
 /// Whether a call takes one of the queue's places.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum QueuePlace {

@@ -36,10 +36,7 @@ pub struct PendingTask {
 }
 
 impl PendingTask {
-    pub(super) const fn new(
-        submission: Submission,
-        reply: oneshot::Receiver<Told>,
-    ) -> Self {
+    pub(super) const fn new(submission: Submission, reply: oneshot::Receiver<Told>) -> Self {
         Self { submission, reply }
     }
 
@@ -119,7 +116,12 @@ impl Submission {
             client,
             stage: Stage::Ended,
         };
-        match submission.client.places.try_acquire().map(SemaphorePermit::forget) {
+        match submission
+            .client
+            .places
+            .try_acquire()
+            .map(SemaphorePermit::forget)
+        {
             Ok(()) => submission.send(call),
             Err(TryAcquireError::Closed) => submission.stage = closed(),
             Err(TryAcquireError::NoPermits) => submission.await_place(call),

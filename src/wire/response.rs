@@ -10,6 +10,8 @@ use super::code::{ByteOrder, ErrorCode, ResponseCode, TaskId};
 /// The bytes of a response in front of an `Ok`'s message.
 const RESPONSE_HEADER: usize = 5;
 
+const OK: u8 = ResponseCode::Ok as u8;
+
 /// A response without the message that follows an `Ok`.
 ///
 /// ```
@@ -63,7 +65,7 @@ pub fn encode_ok(id: TaskId, payload: &[u8], order: ByteOrder, into: &mut BytesM
     into.reserve(RESPONSE_HEADER + encoded_len(payload.len()));
     let [a, b, c, d] = order.encode_u32(id.0);
     let (first, rest) = payload.split_at(payload.len().min(BLOCK));
-    into.put_slice(&[ResponseCode::Ok as u8, a, b, c, d, first.len() as u8]);
+    into.put_slice(&[OK, a, b, c, d, first.len() as u8]);
     into.put_slice(first);
     if !rest.is_empty() {
         encode_message(rest, into);
@@ -182,6 +184,15 @@ impl ResponseDecoder {
         buffer: &[u8],
         at: &mut usize,
     ) -> Result<Option<ResponsePart>, ResponseError> {
+        // Nearly every result's header lies whole in the buffer.
+        if self.header_len == 0
+            && let Some(&[OK, a, b, c, d]) = buffer[*at..].first_chunk()
+        {
+            self.in_message = true;
+            *at += RESPONSE_HEADER;
+            let id = TaskId(self.order.decode_u32([a, b, c, d]));
+            return Ok(Some(ResponsePart::Response(Response::Ok(id))));
+        }
         let Some(&first) = buffer.get(*at) else {
             return Ok(None);
         };

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use bytes::BytesMut;
 
 use super::*;
-use crate::wire::{ByteOrder, Response};
+use crate::wire::{ByteOrder, Response, encode_ok};
 
 /// A connection on which so many requests were sent, to a server that may say Goodbye.
 fn after(begun: u64, now: Instant) -> Calls<u32> {
@@ -116,6 +116,30 @@ fn goodbye_leaves_nothing_to_send() {
 fn whether_a_task_started_is_said_in_words() {
     assert_eq!(Started::No.to_string(), "the task was not started");
     assert_eq!(Started::Perhaps.to_string(), "the task may have run");
+}
+
+/// PROTOCOL C1: whether it came whole or byte by byte, all of an answer counts where
+/// the byte that is at fault is told.
+#[test]
+fn all_bytes_of_an_answer_count_however_it_came() {
+    let now = Instant::now();
+    for part in [1, 3, usize::MAX] {
+        let mut calls = after(0, now);
+        let id = calls.start(call(0, 0), now).expect("a place");
+        let mut output = BytesMut::new();
+        calls.poll_output(&mut output, 1000, now);
+        calls.handle_written(output.len(), now);
+        let mut input = BytesMut::new();
+        encode_ok(id, &[b'x'; 100], ByteOrder::Big, &mut input);
+        let answer = input.len() as u64;
+        encode_ok(id, b"", ByteOrder::Big, &mut input);
+        let mut parts = input.chunks(part.min(input.len()));
+        let violation = parts.find_map(|part| calls.handle_input(part, now).err());
+        let finished = calls.poll_finished().expect("the first counts");
+        assert_eq!(finished.outcome, CallOutcome::Ok(vec![b'x'; 100].into()));
+        let offset = answer + 5;
+        assert_eq!(violation, Some(ProtocolViolation::NotLive { id, offset }));
+    }
 }
 
 /// PROTOCOL E4: the count is modulo 2³².
