@@ -312,6 +312,13 @@ impl Outbox {
         }
     }
 
+    /// Takes `memory` for what is queued next, if there is none here.
+    pub fn lend(&mut self, memory: &mut BytesMut) {
+        if self.ready.bytes.capacity() == 0 {
+            std::mem::swap(memory, &mut self.ready.bytes);
+        }
+    }
+
     /// The transport took `bytes`: `tell` is called for each answer, and each
     /// sign of life, that it has taken wholly.
     pub fn taken(&mut self, bytes: usize, mut tell: impl FnMut(Taken)) {

@@ -102,6 +102,8 @@ pub(crate) struct Driver<S> {
     buffer: LentBuffer,
     /// Fetched from the session, and not taken by the transport.
     unwritten: BytesMut,
+    /// Tasks elsewhere may answer soon: the memory for that is kept.
+    has_tasks: bool,
     /// Bytes that the transport has taken and the session has not been told of.
     newly_written: usize,
     needs_flush: bool,
@@ -147,6 +149,7 @@ impl<S: Transport> Driver<S> {
             transport,
             buffer: LentBuffer::default(),
             unwritten: BytesMut::new(),
+            has_tasks: false,
             newly_written: 0,
             needs_flush: false,
             flush_pends: false,
@@ -256,6 +259,7 @@ impl<S: Transport> Driver<S> {
 
     /// Decides whether there is more to do, and parks otherwise.
     fn finish_turn(&mut self, cx: &mut Context<'_>, end: TurnEnd, now: Instant) -> Turn {
+        self.has_tasks = end.has_tasks;
         if end.phase == Phase::Closed {
             return Turn::Over;
         }
@@ -325,6 +329,7 @@ impl<S: Transport> Future for Driver<S> {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<ConnectionReport> {
         self.lists.borrow();
         let polled = self.turns(cx);
+        self.give_back_output();
         self.lists.give_back();
         polled
     }

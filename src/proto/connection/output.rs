@@ -314,6 +314,12 @@ impl<T> Connection<T> {
         }
     }
 
+    /// Lends memory for what is answered next, which comes back with the output. It is
+    /// taken where there is none.
+    pub fn lend_output(&mut self, memory: &mut BytesMut) {
+        self.outbox.lend(memory);
+    }
+
     /// Whether there is output that the driver has not fetched.
     #[must_use]
     pub fn has_output(&self) -> bool {

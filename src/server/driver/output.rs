@@ -12,6 +12,9 @@ use crate::proto::{Flush, Phase};
 use crate::runtime::Transport;
 use crate::server::session::{Fetched, WhileMoreComes};
 
+/// A thread keeps no larger memory for output.
+const MOST_LENT: usize = 256 << 10;
+
 impl<S: Transport> Driver<S> {
     /// A batch that was read at once is answered by one write, even if it takes
     /// some turns.
@@ -80,6 +83,21 @@ impl<S: Transport> Driver<S> {
             None => self.flush(cx, now),
         }
         written
+    }
+
+    /// Leaves the memory of what has been written to the thread's next connection.
+    pub(super) fn give_back_output(&mut self) {
+        if self.has_tasks || !self.unwritten.is_empty() {
+            return;
+        }
+        let mut memory = std::mem::take(&mut self.unwritten);
+        memory.clear();
+        // What has been written counts as capacity again from here on.
+        let is_some = memory.try_reclaim(1);
+        let kept = &mut self.lists.get().batch.output;
+        if is_some && kept.capacity() == 0 && !memory.try_reclaim(MOST_LENT + 1) {
+            *kept = memory;
+        }
     }
 
     /// What was taken before a failure was taken (D9).
