@@ -253,6 +253,26 @@ async fn one_poll_of_a_connection_takes_a_bounded_part_of_what_waits() {
     }
 }
 
+/// The read buffer of 64 KiB ends where nobody meant a batch to end; what is behind two
+/// of them waits for the write, or a client that never stops would not hear of any.
+#[tokio::test(start_paused = true)]
+async fn what_the_read_buffer_cut_is_answered_by_one_write() {
+    for (requests, writes) in [(63, 1), (64, 1), (126, 1), (128, 2), (1000, 8)] {
+        let moved = Moved::default();
+        let all = (0..requests).flat_map(|id| request(ECHO, id, &[7; 1024]));
+        let transport = moved.busy(all.collect::<Vec<_>>());
+        let server = server(|_| ());
+        let connection = server.handle_connection(transport, ConnectionOptions::default());
+        let end = tokio::time::timeout(ms(100), connection);
+        assert!(end.await.is_err(), "the transport has not ended");
+        let answers = moved.written.load(Ordering::Relaxed);
+        // An answer differs from its request in the first byte alone.
+        let expected = requests as usize * request(ECHO, 1, &[7; 1024]).len();
+        assert_eq!(answers, expected);
+        assert_eq!(moved.writes.load(Ordering::Relaxed), writes, "{requests}");
+    }
+}
+
 /// Of code 1: answers with 4 MiB, piece by piece.
 fn server_of_long_bodies() -> Server {
     let long = Registration::task(async |_, _| {

@@ -17,9 +17,12 @@ const MOST_LENT: usize = 256 << 10;
 
 impl<S: Transport> Driver<S> {
     /// A batch that was read at once is answered by one write, even if it takes
-    /// some turns.
+    /// some turns. One that was cut by the end of the buffer is not read at once: what is
+    /// left of it is read once more before that write, for each write wakes the client.
     pub(super) fn gathers(&self, budget: &Budget) -> bool {
-        budget.items >= ITEMS && !self.buffer.is_empty() && self.may_gather()
+        let has_more = budget.items >= ITEMS && !self.buffer.is_empty();
+        let is_cut = budget.bytes >= BYTES && self.gathered == 0;
+        has_more && self.may_gather() || is_cut
     }
 
     const fn may_gather(&self) -> bool {
