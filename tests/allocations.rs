@@ -3,6 +3,11 @@
 
 mod bare_connection;
 
+use std::future::Future;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Waker};
 use std::time::{Duration, Instant};
 
 use allocation_counter::measure;
@@ -10,11 +15,14 @@ use asyncserver::proto::{
     CallSettings, Calls, ClientTimeouts, Connection, Input, Ledger, Negotiation, NewCall, Outbox,
     Outcome, RequestMessage, ResponseMode, TaskFinished,
 };
+use asyncserver::server::{ConnectionOptions, Registration, Server};
 use asyncserver::wire::{
     ByteOrder, Response, TaskCode, TaskId, encode_message, encode_request_header,
 };
 use bare_connection::{Anything, POLICY, connection, deliver, message, request};
 use bytes::{Buf, Bytes, BytesMut};
+use tokio::io::AsyncReadExt;
+use tokio_util::io::InspectWriter;
 
 /// What `made` still holds on the heap, in bytes.
 fn held<T>(make: impl FnOnce() -> T) -> i64 {
@@ -49,6 +57,45 @@ fn allocated(connection: &mut Connection<()>, id: u32, length: usize, now: Insta
         assert!(payload.len() == length && payload.iter().all(|byte| *byte == b'x'));
     });
     allocated.bytes_total
+}
+
+/// However many of them are busy, none holds memory for its output.
+#[test]
+fn connections_of_a_thread_write_from_the_same_memory() {
+    static LONG: [u8; 50_000] = [7; 50_000];
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .build()
+        .expect("a runtime");
+    let _entered = runtime.enter();
+    let long = Registration::task(async |_, _| Ok(Bytes::from_static(&LONG)));
+    let server = Server::builder()
+        .register(TaskCode(1), "long", long)
+        .build();
+    let written = Arc::new(AtomicUsize::new(0));
+    let mut connections = Vec::new();
+    let mut answer_on_another = || {
+        let (never, open) = tokio::io::duplex(1);
+        let input = AsyncReadExt::chain(io::Cursor::new(request(1, 0)), never);
+        let count = Arc::clone(&written);
+        let output = InspectWriter::new(tokio::io::sink(), move |bytes| {
+            count.fetch_add(bytes.len(), Ordering::Relaxed);
+        });
+        let transport = tokio::io::join(input, output);
+        let connection = server.handle_connection(transport, ConnectionOptions::default());
+        let mut connection = Box::pin(connection);
+        let mut cx = Context::from_waker(Waker::noop());
+        let answering = measure(|| assert!(connection.as_mut().poll(&mut cx).is_pending()));
+        connections.push((connection, open));
+        answering.bytes_total
+    };
+    let first = answer_on_another();
+    assert!(first > LONG.len() as u64, "{first} bytes");
+    for _ in 0..3 {
+        let another = answer_on_another();
+        assert!(another < 10_000, "{another} bytes");
+    }
+    assert!(written.load(Ordering::Relaxed) > 4 * LONG.len());
 }
 
 #[test]

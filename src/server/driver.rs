@@ -329,7 +329,9 @@ impl<S: Transport> Future for Driver<S> {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<ConnectionReport> {
         self.lists.borrow();
         let polled = self.turns(cx);
-        self.give_back_output();
+        if !self.has_tasks {
+            self.give_back_output();
+        }
         self.lists.give_back();
         polled
     }

@@ -2,9 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use bytes::BytesMut;
-
 use super::{Budget, Driver};
+use crate::runtime::Transport;
 
 /// How long a connection that is quiet keeps the memory that it has used.
 const QUIET: Duration = Duration::from_millis(100);
@@ -24,7 +23,7 @@ pub(super) enum GivesBack {
     OnceQuiet,
 }
 
-impl<S> Driver<S> {
+impl<S: Transport> Driver<S> {
     /// It has taken input, or its transport output.
     pub(super) fn note_activity(&mut self, budget: &Budget, now: Instant) {
         let last = self.last_active.replace(now);
@@ -61,9 +60,7 @@ impl<S> Driver<S> {
 
     fn give_back(&mut self) {
         self.gives_back = GivesBack::Nothing;
-        if self.unwritten.is_empty() {
-            self.unwritten = BytesMut::new();
-        }
+        self.give_back_output();
         self.local.shrink();
         self.session.shrink();
     }

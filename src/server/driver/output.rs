@@ -90,7 +90,7 @@ impl<S: Transport> Driver<S> {
 
     /// Leaves the memory of what has been written to the thread's next connection.
     pub(super) fn give_back_output(&mut self) {
-        if self.has_tasks || !self.unwritten.is_empty() {
+        if !self.unwritten.is_empty() {
             return;
         }
         let mut memory = std::mem::take(&mut self.unwritten);
