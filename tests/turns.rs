@@ -324,6 +324,38 @@ async fn a_disconnect_at_once_writes_what_has_come_of_a_body() {
     assert!(in_the_last_turn >= 64 << 10, "{in_the_last_turn}");
 }
 
+/// D5: one turn more may be one too many. The function of the last request ends the
+/// connection, in the turn in which all were answered: of a batch that came whole, of more
+/// of them than a turn takes, and of more bytes.
+#[tokio::test(start_paused = true)]
+async fn what_ends_its_connection_at_once_does_not_leave_its_answers_to_the_next_turn() {
+    let leave = || {
+        Registration::task(async |context: TaskContext, _| {
+            context.client().disconnect(Duration::ZERO);
+            Ok("")
+        })
+    };
+    // How many calls, of how many bytes, and the last one that the first turn takes.
+    for (calls, length, last) in [(63, 16, 62), (300, 16, 255), (64, 1024, 62)] {
+        let server = server(|_| ());
+        server.register(TaskCode(9), "leave", leave()).unwrap();
+        let requests = (0..calls).flat_map(|id| {
+            let code = if id == last { 9 } else { ECHO };
+            request(code, id, &vec![7; length])
+        });
+        let moved = Moved::default();
+        let transport = moved.busy(requests.collect::<Vec<_>>());
+        let connection = server.handle_connection(transport, ConnectionOptions::default());
+        connection.await;
+        let written = moved.written.load(Ordering::Relaxed);
+        let answers = last as usize * request(ECHO, 0, &vec![7; length]).len();
+        assert!(
+            written >= answers,
+            "{written} of {answers} bytes, {calls} calls"
+        );
+    }
+}
+
 /// Each write wakes the client, and takes the kernel's work for it.
 #[tokio::test(start_paused = true)]
 async fn a_body_that_goes_on_is_written_in_large_parts() {

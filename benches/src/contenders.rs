@@ -3,6 +3,7 @@
 mod asyncserver;
 mod floor;
 mod floor_rules;
+mod lent;
 mod raw;
 mod raw_bodies;
 mod tarpc;

@@ -108,8 +108,7 @@ impl Outbox {
         self.unsent
     }
 
-    /// Those of them that nothing but the transport holds up: what waits behind
-    /// the response that is under way is not among them.
+    /// Those of them that wait for the transport alone, not behind the response under way.
     #[must_use]
     pub fn writable(&self) -> usize {
         let behind = self.under_way.as_ref();
@@ -304,7 +303,6 @@ impl Outbox {
     /// Moves what is queued behind what `into` still holds.
     pub fn fetch(&mut self, into: &mut BytesMut) {
         if into.is_empty() {
-            into.clear();
             std::mem::swap(into, &mut self.ready.bytes);
         } else {
             into.extend_from_slice(&self.ready.bytes);

@@ -209,7 +209,8 @@ impl<S: Transport> Driver<S> {
         self.poll_new_local(cx);
         let has_spawned = self.spawn_pending();
         let gathers = self.gathers(&budget);
-        let fetched = self.commit(gathers, now);
+        let (fetched, phase) = self.commit(gathers, now);
+        let gathers = gathers && phase == Phase::Open;
         let pulled = self.bodies.pull(&self.session, cx, now);
         self.deferred = fetched == Fetched::MoreComes;
         if self.deferred {

@@ -17,6 +17,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 
 use super::asyncserver::BaseClient;
+use super::lent::LentBuffers;
 use super::{Contender, Served, Silent};
 use crate::handler::Handler;
 use crate::load::{ClientLoads, HEADER_BYTES, With};
@@ -107,11 +108,9 @@ struct Connection {
     /// The tasks that there are, and their codes.
     tasks: HashMap<u32, u8>,
     finished: Arc<Mutex<Finished>>,
-    /// A request has to fit in it.
-    buffer: Box<[u8]>,
+    buffers: LentBuffers,
     /// What the buffer holds of a request whose end has not come.
     kept: usize,
-    unsent: BytesMut,
     /// A write waits for one turn of the scheduler: other tasks may soon have ended, too.
     deferred: bool,
 }
@@ -124,9 +123,8 @@ impl Connection {
             functions,
             tasks: HashMap::new(),
             finished: Arc::default(),
-            buffer: vec![0; 64 << 10].into(),
+            buffers: LentBuffers::default(),
             kept: 0,
-            unsent: BytesMut::new(),
             deferred: false,
         }
     }
@@ -134,9 +132,17 @@ impl Connection {
     /// One read, and one write of all that can be answered, until there is nothing to
     /// read. Ready at the connection's end.
     fn poll_serve(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let polled = self.turns(cx);
+        if self.kept == 0 && self.buffers.get().unsent.is_empty() {
+            self.buffers.give_back();
+        }
+        polled
+    }
+
+    fn turns(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         loop {
             self.take_finished(cx);
-            let mut into = ReadBuf::new(&mut self.buffer[self.kept..]);
+            let mut into = ReadBuf::new(&mut self.buffers.get().input[self.kept..]);
             let read = Pin::new(&mut self.stream).poll_read(cx, &mut into);
             let came = into.filled().len();
             match read {
@@ -145,15 +151,16 @@ impl Connection {
                 Poll::Pending => {}
             }
             let more_comes = self.runs == Runs::Spawned && !self.tasks.is_empty();
-            if more_comes && !self.unsent.is_empty() && !self.deferred {
+            let unsent = &mut self.buffers.get().unsent;
+            if more_comes && !unsent.is_empty() && !self.deferred {
                 self.deferred = true;
                 cx.waker().wake_by_ref();
                 return Poll::Pending;
             }
             self.deferred = false;
-            while !self.unsent.is_empty() {
-                match ready!(Pin::new(&mut self.stream).poll_write(cx, &self.unsent)) {
-                    Ok(written) => self.unsent.advance(written),
+            while !unsent.is_empty() {
+                match ready!(Pin::new(&mut self.stream).poll_write(cx, unsent)) {
+                    Ok(written) => unsent.advance(written),
                     Err(_) => return Poll::Ready(()),
                 }
             }
@@ -178,8 +185,8 @@ impl Connection {
 
     fn take_requests(&mut self, end: usize) {
         let mut at = 0;
-        while let Some(behind) = end_of_request(&self.buffer[at..end]) {
-            let mut request = &self.buffer[at..at + behind];
+        while let Some(behind) = end_of_request(&self.buffers.get().input[at..end]) {
+            let mut request = &self.buffers.get().input[at..at + behind];
             let (code, id) = (request.get_u8(), request.get_u32());
             let mut message = BytesMut::with_capacity(request.len());
             loop {
@@ -193,7 +200,7 @@ impl Connection {
             self.run(code, id, message.freeze());
             at += behind;
         }
-        self.buffer.copy_within(at..end, 0);
+        self.buffers.get().input.copy_within(at..end, 0);
         self.kept = end - at;
     }
 
@@ -226,9 +233,10 @@ impl Connection {
 
     fn answer(&mut self, id: u32, answer: &[u8]) {
         assert!(self.tasks.remove(&id).is_some(), "it is answered once");
-        self.unsent.put_u8(0);
-        self.unsent.put_u32(id);
-        encode_message(answer, &mut self.unsent);
+        let unsent = &mut self.buffers.get().unsent;
+        unsent.put_u8(0);
+        unsent.put_u32(id);
+        encode_message(answer, unsent);
     }
 }
 

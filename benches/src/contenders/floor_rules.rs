@@ -21,11 +21,12 @@ use std::task::{Context, Poll, Waker, ready};
 use std::time::Instant;
 
 use asyncserver::wire::{WholeMessage, encode_message};
-use bytes::{Buf, BufMut, Bytes, BytesMut};
+use bytes::{Buf, BufMut, Bytes};
 use hashbrown::HashMap;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 
+use super::lent::LentBuffers;
 use super::{Contender, Served, Silent};
 use crate::handler::Handler;
 use crate::load::HEADER_BYTES;
@@ -164,14 +165,12 @@ struct Entered {
 struct Connection {
     stream: TcpStream,
     session: Arc<Session>,
-    /// A request has to fit in it.
-    buffer: Box<[u8]>,
+    buffers: LentBuffers,
     /// What the buffer holds of a request whose end has not come.
     kept: usize,
     spare: Spare,
     entered: Vec<Entered>,
     answers: Vec<(u32, Bytes)>,
-    unsent: BytesMut,
     last_active: Instant,
 }
 
@@ -183,12 +182,11 @@ impl Connection {
                 server,
                 state: Mutex::default(),
             }),
-            buffer: vec![0; 64 << 10].into(),
+            buffers: LentBuffers::default(),
             kept: 0,
             spare: None,
             entered: Vec::new(),
             answers: Vec::new(),
-            unsent: BytesMut::new(),
             last_active: Instant::now(),
         }
     }
@@ -196,8 +194,16 @@ impl Connection {
     /// One read, and one write of all that it brought, until there is nothing to read.
     /// Ready at the connection's end.
     fn poll_serve(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let polled = self.turns(cx);
+        if self.kept == 0 && self.buffers.get().unsent.is_empty() {
+            self.buffers.give_back();
+        }
+        polled
+    }
+
+    fn turns(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         loop {
-            let mut into = ReadBuf::new(&mut self.buffer[self.kept..]);
+            let mut into = ReadBuf::new(&mut self.buffers.get().input[self.kept..]);
             let read = Pin::new(&mut self.stream).poll_read(cx, &mut into);
             let came = into.filled().len();
             match read {
@@ -210,10 +216,11 @@ impl Connection {
                 Poll::Ready(_) => return Poll::Ready(()),
                 Poll::Pending => {}
             }
-            let has_answers = !self.unsent.is_empty();
-            while !self.unsent.is_empty() {
-                match ready!(Pin::new(&mut self.stream).poll_write(cx, &self.unsent)) {
-                    Ok(written) => self.unsent.advance(written),
+            let unsent = &mut self.buffers.get().unsent;
+            let has_answers = !unsent.is_empty();
+            while !unsent.is_empty() {
+                match ready!(Pin::new(&mut self.stream).poll_write(cx, unsent)) {
+                    Ok(written) => unsent.advance(written),
                     Err(_) => return Poll::Ready(()),
                 }
             }
@@ -228,14 +235,15 @@ impl Connection {
 
     fn enter(&mut self, end: usize) {
         let server = &self.session.server;
+        let input = &mut self.buffers.get().input;
         let mut state = self.session.state.lock().expect("nobody panics with it");
         let (mut at, before) = (0, state.held_bytes);
         while end - at > HEADER_BYTES
-            && let Some(whole) = WholeMessage::find(&self.buffer[..end], at + HEADER_BYTES)
+            && let Some(whole) = WholeMessage::find(&input[..end], at + HEADER_BYTES)
         {
-            let mut header = &self.buffer[at..at + HEADER_BYTES];
+            let mut header = &input[at..at + HEADER_BYTES];
             let (code, id) = (header.get_u8(), header.get_u32());
-            let message = whole.payload(&self.buffer[..end]);
+            let message = whole.payload(&input[..end]);
             let began = self.last_active;
             let task = Task {
                 listed: Listed { code, began },
@@ -250,7 +258,7 @@ impl Connection {
         server.tasks.add(self.entered.len());
         server.held_bytes.add(state.held_bytes - before);
         drop(state);
-        self.buffer.copy_within(at..end, 0);
+        input.copy_within(at..end, 0);
         self.kept = end - at;
     }
 
@@ -269,20 +277,21 @@ impl Connection {
 
     fn answer(&mut self) {
         let server = &self.session.server;
+        let unsent = &mut self.buffers.get().unsent;
         let mut state = self.session.state.lock().expect("nobody panics with it");
-        let (held, unsent) = (state.held_bytes, self.unsent.len());
+        let (held, unsent_before) = (state.held_bytes, unsent.len());
         for (id, answer) in &self.answers {
             let task = state.tasks.remove(id).expect("it is answered once");
             state.held_bytes -= task.held_bytes;
-            let before = self.unsent.len();
-            self.unsent.put_u8(0);
-            self.unsent.put_u32(*id);
-            encode_message(answer, &mut self.unsent);
-            state.unsent.push_back(self.unsent.len() - before);
+            let before = unsent.len();
+            unsent.put_u8(0);
+            unsent.put_u32(*id);
+            encode_message(answer, unsent);
+            state.unsent.push_back(unsent.len() - before);
         }
         server.tasks.remove(self.answers.len());
         server.held_bytes.remove(held - state.held_bytes);
-        server.unsent_bytes.add(self.unsent.len() - unsent);
+        server.unsent_bytes.add(unsent.len() - unsent_before);
         drop(state);
         self.answers.clear();
     }

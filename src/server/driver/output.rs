@@ -19,6 +19,7 @@ impl<S: Transport> Driver<S> {
     /// A batch that was read at once is answered by one write, even if it takes
     /// some turns. One that was cut by the end of the buffer is not read at once: what is
     /// left of it is read once more before that write, for each write wakes the client.
+    /// The turn must not be the last one of a connection that ends (D5).
     pub(super) fn gathers(&self, budget: &Budget) -> bool {
         let has_more = budget.items >= ITEMS && !self.buffer.is_empty();
         let is_cut = budget.bytes >= BYTES && self.gathered == 0;
@@ -36,8 +37,9 @@ impl<S: Transport> Driver<S> {
     }
 
     /// Commits the turn's last results; while single runners are under way, a
-    /// write waits one turn for more.
-    pub(super) fn commit(&mut self, gathers: bool, now: Instant) -> Fetched {
+    /// write waits one turn for more. What it came to, and in which phase that has left
+    /// the connection.
+    pub(super) fn commit(&mut self, gathers: bool, now: Instant) -> (Fetched, Phase) {
         let write = if self.deferred {
             WhileMoreComes::GoesOn
         } else {
@@ -50,7 +52,7 @@ impl<S: Transport> Driver<S> {
             .session
             .commit(&mut self.lists.get().batch, output, write, now);
         self.take_news(committed.news);
-        committed.fetched
+        (committed.fetched, committed.phase)
     }
 
     /// Writes what is queued; how many bytes were taken.

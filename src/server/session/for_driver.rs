@@ -88,6 +88,7 @@ pub(crate) enum Fetched {
 pub(crate) struct Committed {
     pub(crate) news: News,
     pub(crate) fetched: Fetched,
+    pub(crate) phase: Phase,
 }
 
 /// What the driver looks at before it decides whether to go on.
@@ -224,7 +225,12 @@ impl Session {
                 }
                 _ => Fetched::Nothing,
             };
-            Committed { news, fetched }
+            let phase = state.connection.phase();
+            Committed {
+                news,
+                fetched,
+                phase,
+            }
         });
         batch.drop_committed();
         committed
