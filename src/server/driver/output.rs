@@ -72,7 +72,12 @@ impl<S: Transport> Driver<S> {
                     break;
                 }
                 Poll::Ready(Ok(length)) => {
-                    self.unwritten.advance(length);
+                    if length == self.unwritten.len() {
+                        // Unlike an advance it leaves all of the memory to be filled again.
+                        self.unwritten.clear();
+                    } else {
+                        self.unwritten.advance(length);
+                    }
                     written += length;
                     self.needs_flush = true;
                 }
@@ -95,12 +100,9 @@ impl<S: Transport> Driver<S> {
         if !self.unwritten.is_empty() {
             return;
         }
-        let mut memory = std::mem::take(&mut self.unwritten);
-        memory.clear();
-        // What has been written counts as capacity again from here on.
-        let is_some = memory.try_reclaim(1);
+        let memory = std::mem::take(&mut self.unwritten);
         let kept = &mut self.lists.get().batch.output;
-        if is_some && kept.capacity() == 0 && !memory.try_reclaim(MOST_LENT + 1) {
+        if (kept.capacity() + 1..=MOST_LENT).contains(&memory.capacity()) {
             *kept = memory;
         }
     }
