@@ -171,7 +171,7 @@ impl<'h> Facts<'h> {
                 }
             }
             What::RunStarted { run, id, code } => {
-                let request = self.request_of_run(moment, id, code);
+                let request = self.request_of_run(moment, (run, id, code));
                 if let Some(request) = request {
                     self.requests[request].run = Some(self.runs.len());
                 }

@@ -172,17 +172,19 @@ impl<'h> Together<'h> {
                     self.rank((number, request.header)),
                     self.rank((number, answered)),
                 ];
+                let window = (window, facts.us(request.header));
                 self.add_others((of, others), window, request.code, &mut alive);
             }
         }
         alive.full_for(facts, request)
     }
 
-    /// Adds what of another connection may have had places in that time.
+    /// Adds what of another connection may have had places in that time. A function's
+    /// end is noted before its place is free: in that instant, it may be either.
     fn add_others(
         &self,
         (of, facts): (usize, &Facts<'_>),
-        [from, to]: [Moment; 2],
+        ([from, to], from_us): ([Moment; 2], u64),
         code: u8,
         alive: &mut Alive,
     ) {
@@ -190,7 +192,9 @@ impl<'h> Together<'h> {
         let before = |moment: Moment| rank(moment) < from;
         for request in facts.requests.iter().filter(|r| rank(r.header) < to) {
             let runs_on = match facts.run_of(request) {
-                Some(run) => run.ended.is_none_or(|(ended, _)| !before(ended)),
+                Some(run) => run
+                    .ended
+                    .is_none_or(|(ended, _)| !before(ended) || facts.us(ended) >= from_us),
                 // A thread that never got to it may still have its place (T13).
                 None => facts
                     .task(request)

@@ -4,12 +4,20 @@
 use super::facts::{Facts, Moment};
 use super::received::Reply;
 use super::sent::Sent;
-use crate::history::{Ending, Observed, What};
+use crate::history::{Ending, Event, Observed, RunEnd, What};
 use crate::tasks::{Natural, natural};
 
+/// What a request is answered that finds no place; a task may fail with it by itself, too.
+const UNAVAILABLE: u8 = 252;
+
 impl Facts<'_> {
-    /// The request of a run function that starts at `moment`.
-    pub(super) fn request_of_run(&self, moment: Moment, id: u32, code: u8) -> Option<usize> {
+    /// The request of a run function that starts at `moment`: its number, its task's id
+    /// and code.
+    pub(super) fn request_of_run(
+        &self,
+        moment: Moment,
+        (run, id, code): (u32, u32, u8),
+    ) -> Option<usize> {
         // Of requests with one id the earlier ones are over, though their answers
         // may not have been read yet.
         let finished = self.finished_before(moment, id);
@@ -27,8 +35,18 @@ impl Facts<'_> {
         // Whose task function was called was not refused.
         candidates()
             .find(|index| self.requests[*index].function.is_some())
-            .or_else(|| candidates().find(|index| !self.was_refused(*index)))
+            .or_else(|| {
+                let fails_so = self.fails_with(run, UNAVAILABLE);
+                candidates().find(|index| fails_so || !self.was_refused(*index))
+            })
             .or_else(|| candidates().next())
+    }
+
+    /// Whether a run function ends with this error by itself.
+    fn fails_with(&self, run: u32, code: u8) -> bool {
+        let how = RunEnd::Coded { code };
+        let is_it = |event: &Event| event.what == What::RunEnded { run, how };
+        self.history.events.iter().any(is_it)
     }
 
     /// The request of a task function that starts at `moment`.
@@ -60,9 +78,15 @@ impl Facts<'_> {
         let reply = request.answer.map(|answer| &self.responses[answer].reply);
         let is_own = self.task(request).is_some_and(|task| {
             let order = self.config.byte_order.into();
-            natural(task.does, &request.message, order).0 == Natural::Error(252)
+            natural(task.does, &request.message, order).0 == Natural::Error(UNAVAILABLE)
         });
-        matches!(reply, Some(Reply::Error { code: 252, .. })) && !is_own
+        matches!(
+            reply,
+            Some(Reply::Error {
+                code: UNAVAILABLE,
+                ..
+            })
+        ) && !is_own
     }
 
     fn is_task(&self, request: &Sent) -> bool {
