@@ -1,7 +1,7 @@
 //! The clocks of a connection: L1, L2, L3.
 
 use super::credit::{Part, Slack, Whole, slack};
-use super::facts::{Facts, Moment, ms};
+use super::facts::{Facts, Moment, Run, ms};
 use super::rule::{Found, Rule};
 use crate::history::{Direction, Event, RunEnd, What};
 use crate::report::{Reason, Report};
@@ -311,6 +311,16 @@ fn check_write(facts: &Facts<'_>, found: &mut Found<'_>) {
 /// direction stalled; and since when it is so.
 fn owed_in(facts: &Facts<'_>, stalled: Moment, flows: Option<Moment>) -> Option<(usize, Moment)> {
     let flows = flows.unwrap_or(Moment::MAX);
+    // N8, L3: what is behind a response that is under way waits for its body.
+    let may_hold_the_wire = |run: &Run| {
+        let streams = |(moment, how): (Moment, RunEnd)| {
+            moment < flows && matches!(how, RunEnd::Streamed { .. })
+        };
+        run.ended.is_some_and(streams) && run.body.is_none_or(|(ended, _)| ended > stalled)
+    };
+    if facts.runs.iter().any(may_hold_the_wire) {
+        return None;
+    }
     let (mut owed, mut last) = (0, stalled);
     for run in &facts.runs {
         let answer = run.request.map(|of| facts.answer(&facts.requests[of]));
