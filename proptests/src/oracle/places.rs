@@ -138,8 +138,7 @@ impl Full {
     }
 }
 
-/// Whether `other` may have had its place when the header of `request` was read. A
-/// function's end is noted before its place is free: in that instant, it may be either.
+/// Whether `other` may have had its place when the header of `request` was read.
 fn may_be_alive(facts: &Facts<'_>, other: &Sent, request: &Sent) -> bool {
     if facts.task(other).is_none() {
         return false;
@@ -148,10 +147,11 @@ fn may_be_alive(facts: &Facts<'_>, other: &Sent, request: &Sent) -> bool {
         .answer(other)
         .is_some_and(|answer| answer.last < request.header);
     let header_us = facts.us(request.header);
-    let has_left = |ended| ended < request.header && facts.us(ended) < header_us;
-    let runs_on = facts
-        .run_of(other)
-        .is_some_and(|run| run.ended.is_none_or(|(ended, _)| !has_left(ended)));
+    let runs_on = facts.run_of(other).is_some_and(|run| {
+        let runs_on =
+            |(ended, _)| ended > request.header || facts.outlives(other, ended, header_us);
+        run.ended.is_none_or(runs_on)
+    });
     // A stuck function that nobody watched may run on (T13).
     let may_be_stuck = facts.task(other).is_some_and(|task| !task.runs.is_future());
     !answered || runs_on || (may_be_stuck && other.run.is_none())

@@ -28,6 +28,13 @@ impl<'h> Facts<'h> {
         request.run.map(|run| &self.runs[run])
     }
 
+    /// Whether a function that ended then, behind its answer (T13), may have had its place
+    /// at `at_us` still. Its end is noted before the place is free, which nothing tells.
+    pub(crate) fn outlives(&self, request: &Sent, ended: Moment, at_us: u64) -> bool {
+        let is_behind = |answer: &Received| answer.last < ended;
+        self.answer(request).is_some_and(is_behind) && self.us(ended) >= at_us
+    }
+
     /// Whether a request may have been cancelled before `moment` (T10): the
     /// cancel came when its header may have been read.
     pub(crate) fn cancels_of(

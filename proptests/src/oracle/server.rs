@@ -179,8 +179,7 @@ impl<'h> Together<'h> {
         alive.full_for(facts, request)
     }
 
-    /// Adds what of another connection may have had places in that time. A function's
-    /// end is noted before its place is free: in that instant, it may be either.
+    /// Adds what of another connection may have had places in that time.
     fn add_others(
         &self,
         (of, facts): (usize, &Facts<'_>),
@@ -192,9 +191,9 @@ impl<'h> Together<'h> {
         let before = |moment: Moment| rank(moment) < from;
         for request in facts.requests.iter().filter(|r| rank(r.header) < to) {
             let runs_on = match facts.run_of(request) {
-                Some(run) => run
-                    .ended
-                    .is_none_or(|(ended, _)| !before(ended) || facts.us(ended) >= from_us),
+                Some(run) => run.ended.is_none_or(|(ended, _)| {
+                    !before(ended) || facts.outlives(request, ended, from_us)
+                }),
                 // A thread that never got to it may still have its place (T13).
                 None => facts
                     .task(request)

@@ -57,6 +57,18 @@ fn a_request_is_refused_only_while_the_tasks_of_all_have_the_places() {
     assert_rejected(Rule::L6, &behind);
 }
 
+/// T13: the place is free a moment behind the end of a function that was stuck, and nobody
+/// is told when.
+#[test]
+fn a_function_that_outlives_its_answer_may_have_its_place_in_the_instant_of_its_end() {
+    let stuck = h().sends(1, SCRIPTED).starts(1, 1, 20).error(1, 255);
+    let stuck = stuck.at(5).ends(1, RunEnd::Whole { bytes: 0 });
+    let refused = |at| h().at(at).sends(1, SCRIPTED).error(1, 252);
+    let at = |at| server([stuck.clone(), refused(at)], &[0, 0, 0, 0, 1, 1]);
+    assert_eq!(at(5).judge_shared(), Ok(()));
+    assert!(at(6).judge_shared().is_err_and(|v| v.rule == Rule::L6));
+}
+
 #[test]
 fn a_connection_is_refused_only_while_others_have_the_places() {
     let first = h().observed(Observed::Opened).calls(Call::Close);
