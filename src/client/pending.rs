@@ -116,12 +116,8 @@ impl Submission {
             client,
             stage: Stage::Ended,
         };
-        match submission
-            .client
-            .places
-            .try_acquire()
-            .map(SemaphorePermit::forget)
-        {
+        let place = submission.client.places.try_acquire();
+        match place.map(SemaphorePermit::forget) {
             Ok(()) => submission.send(call),
             Err(TryAcquireError::Closed) => submission.stage = closed(),
             Err(TryAcquireError::NoPermits) => submission.await_place(call),

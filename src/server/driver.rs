@@ -102,8 +102,6 @@ pub(crate) struct Driver<S> {
     buffer: LentBuffer,
     /// Fetched from the session, and not taken by the transport.
     unwritten: BytesMut,
-    /// Tasks elsewhere may answer soon: the memory for that is kept.
-    has_tasks: bool,
     /// Bytes that the transport has taken and the session has not been told of.
     newly_written: usize,
     needs_flush: bool,
@@ -149,7 +147,6 @@ impl<S: Transport> Driver<S> {
             transport,
             buffer: LentBuffer::default(),
             unwritten: BytesMut::new(),
-            has_tasks: false,
             newly_written: 0,
             needs_flush: false,
             flush_pends: false,
@@ -209,8 +206,7 @@ impl<S: Transport> Driver<S> {
         self.poll_new_local(cx);
         let has_spawned = self.spawn_pending();
         let gathers = self.gathers(&budget);
-        let (fetched, phase) = self.commit(gathers, now);
-        let gathers = gathers && phase == Phase::Open;
+        let fetched = self.commit(gathers, now);
         let pulled = self.bodies.pull(&self.session, cx, now);
         self.deferred = fetched == Fetched::MoreComes;
         if self.deferred {
@@ -219,7 +215,7 @@ impl<S: Transport> Driver<S> {
         }
         let gathers_body = pulled && self.gathers_body();
         let mut written = 0;
-        if gathers || gathers_body {
+        if gathers_body || (gathers && self.may_leave_output()) {
             self.gathered += 1;
         } else {
             self.gathered = 0;
@@ -260,7 +256,10 @@ impl<S: Transport> Driver<S> {
 
     /// Decides whether there is more to do, and parks otherwise.
     fn finish_turn(&mut self, cx: &mut Context<'_>, end: TurnEnd, now: Instant) -> Turn {
-        self.has_tasks = end.has_tasks;
+        // Tasks elsewhere may answer soon: the memory for that is kept.
+        if !end.has_tasks {
+            self.give_back_output();
+        }
         if end.phase == Phase::Closed {
             return Turn::Over;
         }
@@ -330,9 +329,6 @@ impl<S: Transport> Future for Driver<S> {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<ConnectionReport> {
         self.lists.borrow();
         let polled = self.turns(cx);
-        if !self.has_tasks {
-            self.give_back_output();
-        }
         self.lists.give_back();
         polled
     }

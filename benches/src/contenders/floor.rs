@@ -13,7 +13,6 @@ use std::task::{Context, Poll, Waker, ready};
 use asyncserver::wire::encode_message;
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use hashbrown::HashMap;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 
 use super::asyncserver::BaseClient;
@@ -109,8 +108,6 @@ struct Connection {
     tasks: HashMap<u32, u8>,
     finished: Arc<Mutex<Finished>>,
     buffers: LentBuffers,
-    /// What the buffer holds of a request whose end has not come.
-    kept: usize,
     /// A write waits for one turn of the scheduler: other tasks may soon have ended, too.
     deferred: bool,
 }
@@ -124,7 +121,6 @@ impl Connection {
             tasks: HashMap::new(),
             finished: Arc::default(),
             buffers: LentBuffers::default(),
-            kept: 0,
             deferred: false,
         }
     }
@@ -133,36 +129,29 @@ impl Connection {
     /// read. Ready at the connection's end.
     fn poll_serve(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let polled = self.turns(cx);
-        if self.kept == 0 && self.buffers.get().unsent.is_empty() {
-            self.buffers.give_back();
-        }
+        self.buffers.give_back();
         polled
     }
 
     fn turns(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         loop {
             self.take_finished(cx);
-            let mut into = ReadBuf::new(&mut self.buffers.get().input[self.kept..]);
-            let read = Pin::new(&mut self.stream).poll_read(cx, &mut into);
-            let came = into.filled().len();
+            let read = self.buffers.get().poll_read(&mut self.stream, cx);
             match read {
-                Poll::Ready(Ok(())) if came > 0 => self.take_requests(self.kept + came),
-                Poll::Ready(_) => return Poll::Ready(()),
+                Poll::Ready(0) => return Poll::Ready(()),
+                Poll::Ready(end) => self.take_requests(end),
                 Poll::Pending => {}
             }
             let more_comes = self.runs == Runs::Spawned && !self.tasks.is_empty();
-            let unsent = &mut self.buffers.get().unsent;
-            if more_comes && !unsent.is_empty() && !self.deferred {
+            let buffers = self.buffers.get();
+            if more_comes && !buffers.unsent.is_empty() && !self.deferred {
                 self.deferred = true;
                 cx.waker().wake_by_ref();
                 return Poll::Pending;
             }
             self.deferred = false;
-            while !unsent.is_empty() {
-                match ready!(Pin::new(&mut self.stream).poll_write(cx, unsent)) {
-                    Ok(written) => unsent.advance(written),
-                    Err(_) => return Poll::Ready(()),
-                }
+            if ready!(buffers.poll_write(&mut self.stream, cx)).is_err() {
+                return Poll::Ready(());
             }
             if read.is_pending() {
                 return Poll::Pending;
@@ -200,8 +189,7 @@ impl Connection {
             self.run(code, id, message.freeze());
             at += behind;
         }
-        self.buffers.get().input.copy_within(at..end, 0);
-        self.kept = end - at;
+        self.buffers.get().keep(at, end);
     }
 
     fn run(&mut self, code: u8, id: u32, message: Bytes) {

@@ -23,7 +23,6 @@ use std::time::Instant;
 use asyncserver::wire::{WholeMessage, encode_message};
 use bytes::{Buf, BufMut, Bytes};
 use hashbrown::HashMap;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 
 use super::lent::LentBuffers;
@@ -166,8 +165,6 @@ struct Connection {
     stream: TcpStream,
     session: Arc<Session>,
     buffers: LentBuffers,
-    /// What the buffer holds of a request whose end has not come.
-    kept: usize,
     spare: Spare,
     entered: Vec<Entered>,
     answers: Vec<(u32, Bytes)>,
@@ -183,7 +180,6 @@ impl Connection {
                 state: Mutex::default(),
             }),
             buffers: LentBuffers::default(),
-            kept: 0,
             spare: None,
             entered: Vec::new(),
             answers: Vec::new(),
@@ -195,34 +191,27 @@ impl Connection {
     /// Ready at the connection's end.
     fn poll_serve(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let polled = self.turns(cx);
-        if self.kept == 0 && self.buffers.get().unsent.is_empty() {
-            self.buffers.give_back();
-        }
+        self.buffers.give_back();
         polled
     }
 
     fn turns(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         loop {
-            let mut into = ReadBuf::new(&mut self.buffers.get().input[self.kept..]);
-            let read = Pin::new(&mut self.stream).poll_read(cx, &mut into);
-            let came = into.filled().len();
+            let read = self.buffers.get().poll_read(&mut self.stream, cx);
             match read {
-                Poll::Ready(Ok(())) if came > 0 => {
+                Poll::Ready(0) => return Poll::Ready(()),
+                Poll::Ready(end) => {
                     self.last_active = Instant::now();
-                    self.enter(self.kept + came);
+                    self.enter(end);
                     self.run();
                     self.answer();
                 }
-                Poll::Ready(_) => return Poll::Ready(()),
                 Poll::Pending => {}
             }
-            let unsent = &mut self.buffers.get().unsent;
-            let has_answers = !unsent.is_empty();
-            while !unsent.is_empty() {
-                match ready!(Pin::new(&mut self.stream).poll_write(cx, unsent)) {
-                    Ok(written) => unsent.advance(written),
-                    Err(_) => return Poll::Ready(()),
-                }
+            let buffers = self.buffers.get();
+            let has_answers = !buffers.unsent.is_empty();
+            if ready!(buffers.poll_write(&mut self.stream, cx)).is_err() {
+                return Poll::Ready(());
             }
             if has_answers {
                 self.count_answered();
@@ -235,7 +224,8 @@ impl Connection {
 
     fn enter(&mut self, end: usize) {
         let server = &self.session.server;
-        let input = &mut self.buffers.get().input;
+        let buffers = self.buffers.get();
+        let input = &buffers.input;
         let mut state = self.session.state.lock().expect("nobody panics with it");
         let (mut at, before) = (0, state.held_bytes);
         while end - at > HEADER_BYTES
@@ -258,8 +248,7 @@ impl Connection {
         server.tasks.add(self.entered.len());
         server.held_bytes.add(state.held_bytes - before);
         drop(state);
-        input.copy_within(at..end, 0);
-        self.kept = end - at;
+        buffers.keep(at, end);
     }
 
     fn run(&mut self) {

@@ -2,12 +2,19 @@
 //! it is its thread's: what dozens of connections use stays in the processor's cache.
 
 use std::cell::Cell;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
 
-use bytes::BytesMut;
+use bytes::{Buf, BytesMut};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
 
 pub(super) struct Buffers {
     /// A request has to fit in it.
     pub(super) input: Box<[u8]>,
+    /// What it holds of a request whose end has not come.
+    kept: usize,
     pub(super) unsent: BytesMut,
 }
 
@@ -15,8 +22,45 @@ impl Default for Buffers {
     fn default() -> Self {
         Self {
             input: vec![0; 64 << 10].into(),
+            kept: 0,
             unsent: BytesMut::new(),
         }
+    }
+}
+
+impl Buffers {
+    /// One read, behind what is kept. Ready with how long all of it is, or with 0 at the
+    /// connection's end.
+    pub(super) fn poll_read(
+        &mut self,
+        stream: &mut TcpStream,
+        cx: &mut Context<'_>,
+    ) -> Poll<usize> {
+        let mut into = ReadBuf::new(&mut self.input[self.kept..]);
+        let read = ready!(Pin::new(stream).poll_read(cx, &mut into));
+        Poll::Ready(match (read, into.filled().len()) {
+            (Ok(()), came) if came > 0 => self.kept + came,
+            _ => 0,
+        })
+    }
+
+    /// Keeps what is behind the last whole request.
+    pub(super) fn keep(&mut self, behind: usize, end: usize) {
+        self.input.copy_within(behind..end, 0);
+        self.kept = end - behind;
+    }
+
+    /// Writes until nothing is unsent.
+    pub(super) fn poll_write(
+        &mut self,
+        stream: &mut TcpStream,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<()>> {
+        while !self.unsent.is_empty() {
+            let written = ready!(Pin::new(&mut *stream).poll_write(cx, &self.unsent))?;
+            self.unsent.advance(written);
+        }
+        Poll::Ready(Ok(()))
     }
 }
 
@@ -34,8 +78,11 @@ impl LentBuffers {
         self.0.get_or_insert_with(thread)
     }
 
-    /// Nothing is in them.
+    /// Leaves them to the next connection, unless something of this one is in them.
     pub(super) fn give_back(&mut self) {
-        KEPT.set(self.0.take());
+        let is_empty = |lent: &mut Box<Buffers>| lent.kept == 0 && lent.unsent.is_empty();
+        if let Some(empty) = self.0.take_if(is_empty) {
+            KEPT.set(Some(empty));
+        }
     }
 }

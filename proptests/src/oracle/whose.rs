@@ -1,6 +1,8 @@
 //! Which request a function was called for: ids are used again, and what was
 //! refused has none, though its answer may not have been read yet.
 
+use asyncserver::wire::ErrorCode;
+
 use super::facts::{Facts, Moment};
 use super::received::Reply;
 use super::sent::Sent;
@@ -8,7 +10,7 @@ use crate::history::{Ending, Event, Observed, RunEnd, What};
 use crate::tasks::{Natural, natural};
 
 /// What a request is answered that finds no place; a task may fail with it by itself, too.
-const UNAVAILABLE: u8 = 252;
+const UNAVAILABLE: u8 = ErrorCode::UNAVAILABLE.0;
 
 impl Facts<'_> {
     /// The request of a run function that starts at `moment`: its number, its task's id
@@ -36,15 +38,15 @@ impl Facts<'_> {
         candidates()
             .find(|index| self.requests[*index].function.is_some())
             .or_else(|| {
-                let fails_so = self.fails_with(run, UNAVAILABLE);
+                let fails_so = self.fails_as_unavailable(run);
                 candidates().find(|index| fails_so || !self.was_refused(*index))
             })
             .or_else(|| candidates().next())
     }
 
-    /// Whether a run function ends with this error by itself.
-    fn fails_with(&self, run: u32, code: u8) -> bool {
-        let how = RunEnd::Coded { code };
+    /// Whether a run function ends with that error by itself.
+    fn fails_as_unavailable(&self, run: u32) -> bool {
+        let how = RunEnd::Coded { code: UNAVAILABLE };
         let is_it = |event: &Event| event.what == What::RunEnded { run, how };
         self.history.events.iter().any(is_it)
     }

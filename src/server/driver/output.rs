@@ -19,7 +19,6 @@ impl<S: Transport> Driver<S> {
     /// A batch that was read at once is answered by one write, even if it takes
     /// some turns. One that was cut by the end of the buffer is not read at once: what is
     /// left of it is read once more before that write, for each write wakes the client.
-    /// The turn must not be the last one of a connection that ends (D5).
     pub(super) fn gathers(&self, budget: &Budget) -> bool {
         let has_more = budget.items >= ITEMS && !self.buffer.is_empty();
         let is_cut = budget.bytes >= BYTES && self.gathered == 0;
@@ -30,16 +29,20 @@ impl<S: Transport> Driver<S> {
         self.gathered + 1 < TURNS
     }
 
-    /// A body that goes on is written in large parts: each write wakes the client. The
-    /// turn may be the last one of a connection that ends (D5).
+    /// A body that goes on is written in large parts: each write wakes the client.
     pub(super) fn gathers_body(&self) -> bool {
-        self.unwritten.is_empty() && self.may_gather() && self.session.phase() == Phase::Open
+        self.unwritten.is_empty() && self.may_gather() && self.may_leave_output()
+    }
+
+    /// What is left to a later write needs another turn: this one may be the last of a
+    /// connection that ends (D5).
+    pub(super) fn may_leave_output(&self) -> bool {
+        self.session.phase() == Phase::Open
     }
 
     /// Commits the turn's last results; while single runners are under way, a
-    /// write waits one turn for more. What it came to, and in which phase that has left
-    /// the connection.
-    pub(super) fn commit(&mut self, gathers: bool, now: Instant) -> (Fetched, Phase) {
+    /// write waits one turn for more.
+    pub(super) fn commit(&mut self, gathers: bool, now: Instant) -> Fetched {
         let write = if self.deferred {
             WhileMoreComes::GoesOn
         } else {
@@ -52,7 +55,7 @@ impl<S: Transport> Driver<S> {
             .session
             .commit(&mut self.lists.get().batch, output, write, now);
         self.take_news(committed.news);
-        (committed.fetched, committed.phase)
+        committed.fetched
     }
 
     /// Writes what is queued; how many bytes were taken.

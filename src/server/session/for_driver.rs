@@ -88,7 +88,6 @@ pub(crate) enum Fetched {
 pub(crate) struct Committed {
     pub(crate) news: News,
     pub(crate) fetched: Fetched,
-    pub(crate) phase: Phase,
 }
 
 /// What the driver looks at before it decides whether to go on.
@@ -225,12 +224,7 @@ impl Session {
                 }
                 _ => Fetched::Nothing,
             };
-            let phase = state.connection.phase();
-            Committed {
-                news,
-                fetched,
-                phase,
-            }
+            Committed { news, fetched }
         });
         batch.drop_committed();
         committed
