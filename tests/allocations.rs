@@ -157,7 +157,7 @@ fn after_burst(tasks: u32, now: Instant) -> Connection<()> {
     assert_eq!(keys.len(), tasks as usize, "L5 has room for them");
     let mut output = BytesMut::new();
     for (at, key) in keys.into_iter().enumerate() {
-        let finished = connection.finished(key, Outcome::Whole(b"pong"), || now);
+        let finished = connection.finished(key, Outcome::Whole(b"pong"), now);
         assert!(matches!(finished, TaskFinished::Removed(_)));
         if at == 0 {
             // The transport is slow: the others are fetched behind this one.

@@ -3,6 +3,7 @@
 mod manual_executor;
 mod wire_client;
 
+use std::collections::BTreeSet;
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -438,6 +439,32 @@ async fn run_functions_that_have_ended_leave_no_waker_behind() {
         drop((future, waker));
         client.expect(ok(1, "one")).await;
         assert_eq!(Arc::strong_count(&sleeper), 1, "{execution:?}");
+    }
+}
+
+/// More of them than leave their wakers, or their results, in one turn.
+#[tokio::test(start_paused = true)]
+async fn of_many_that_wait_all_are_cancelled_at_once() {
+    const MANY: u32 = 600;
+    for execution in EXECUTIONS {
+        let server = server(sleeper(&Notes::default()).execution(execution));
+        let mut client = WireClient::connect(&server);
+        for id in 0..MANY {
+            client.ask(TESTED, id, b"").await;
+        }
+        settle().await;
+        assert_eq!(server.task_count(), MANY as usize);
+        only_client(&server).await.cancel_all();
+        let mut answered = BTreeSet::new();
+        for _ in 0..MANY {
+            let answer = tokio::time::timeout(SECOND, client.answer()).await;
+            match answer.expect("the next one at once") {
+                Some(Answer::Error(id, ErrorCode::CANCELLED)) => answered.insert(id),
+                other => panic!("{other:?} in {execution:?}"),
+            };
+        }
+        assert_eq!(answered.len(), MANY as usize);
+        assert_eq!(server.task_count(), 0);
     }
 }
 

@@ -145,7 +145,7 @@ fn bytes_of_a_body_that_has_not_begun_are_a_bug_of_the_driver() {
     let Input::Whole { key, .. } = deliver(&mut connection, &request(7, 1), usize::MAX, now) else {
         panic!("it came whole");
     };
-    connection.finished(key, Outcome::Body, || now);
+    connection.finished(key, Outcome::Body, now);
     connection.body(key, BodyStep::Bytes(b"early"), now);
 }
 
@@ -157,6 +157,6 @@ fn the_end_of_a_body_that_has_not_begun_is_a_bug_of_the_driver() {
     let Input::Whole { key, .. } = deliver(&mut connection, &request(7, 1), usize::MAX, now) else {
         panic!("it came whole");
     };
-    connection.finished(key, Outcome::Body, || now);
+    connection.finished(key, Outcome::Body, now);
     connection.body(key, BodyStep::End, now);
 }

@@ -194,7 +194,8 @@ impl<S: Transport> Driver<S> {
         self.desk.refresh(&self.session);
         self.poll_context(cx, now);
         self.poll_local(cx);
-        let Some((news, reading)) = self.session.begin_turn(&mut self.lists.get().batch) else {
+        let Some((news, reading)) = self.session.begin_turn(&mut self.lists.get().batch, now)
+        else {
             return Turn::Over;
         };
         self.may_read = reading;

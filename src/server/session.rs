@@ -1,21 +1,26 @@
 //! What a client's driver, its tasks and its handles share.
 //!
 //! Invariants:
-//! 1. `state` is the only lock of a connection. No user code runs under it, the
-//!    clock aside, and no other lock is taken under it.
+//! 1. `state` is the lock of a connection; `inbox` may be taken under it, and nothing
+//!    under that. No user code runs under either, the clock and `Waker::clone` aside.
 //! 2. Wakers are woken, observers told, and what tasks leave behind is dropped
 //!    after it is released.
 //! 3. The driver is `Parked` only if nothing was found to do *under the same
 //!    lock*; whoever changes anything that concerns it takes its waker, once.
-//! 4. A run function learns of its cancel under the lock, before it registers
-//!    its waker: none is lost between the two.
+//! 4. Who orders counts the order before it looks for the run function's waker, and
+//!    the run function leaves its waker before it looks at the count: none is lost
+//!    between the two.
+//! 5. Results in the inbox have a driver that has been noticed, or is about to be by
+//!    whoever left the first of them; behind its end nothing is left there.
 //!
-//! Each side has a file: `for_driver` (and `parking`), `for_tasks`, `reader`, `for_handles`.
+//! Each side has a file: `for_driver` (and `parking`), `for_tasks` (and `inbox`, whose lock
+//! they have for themselves), `reader`, `for_handles`.
 
 mod effects;
 mod for_driver;
 mod for_handles;
 mod for_tasks;
+mod inbox;
 mod logs;
 mod parking;
 mod pended;
@@ -31,7 +36,8 @@ use std::task::Waker;
 
 use self::effects::{AfterUnlock, Telling};
 pub(crate) use self::for_driver::{Batch, Fetched, News, TurnEnd, WhileMoreComes};
-pub(crate) use self::for_tasks::Runners;
+use self::inbox::Inbox;
+pub(crate) use self::inbox::Runners;
 use self::parking::notice;
 use self::pended::Pended;
 use self::reader::ReaderState;
@@ -46,11 +52,16 @@ use crate::sync::{Mutex, MutexGuard, OrderCount};
 #[derive(Clone)]
 pub(crate) struct Session(Arc<Shared>);
 
+/// In this order, so that what every run function looks at does not share its place in
+/// the processors' caches with what each of them writes to.
+#[repr(C)]
 struct Shared {
     state: Mutex<State>,
     /// Counts orders to run functions, which look for one without the lock.
     orders: OrderCount,
     client: ClientContext,
+    /// What run functions elsewhere leave for the driver.
+    inbox: Mutex<Inbox>,
 }
 
 /// Where the driver is.
@@ -139,6 +150,7 @@ impl Session {
                 warned: Vec::new(),
                 span,
             }),
+            inbox: Mutex::new(Inbox::default()),
             orders: OrderCount::new(),
             client,
         }))

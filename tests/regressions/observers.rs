@@ -6,7 +6,7 @@ use std::task::{Context, Waker};
 use std::time::Duration;
 
 use asyncserver::server::*;
-use asyncserver::wire::TaskCode;
+use asyncserver::wire::{ErrorCode, TaskCode, TaskId};
 use bytes::Bytes;
 use tokio::time::sleep;
 
@@ -429,7 +429,7 @@ fn the_story_of_a_client_is_told_in_its_order_on_many_threads() {
     });
 }
 
-/// Is held up while it is told of the end of a task.
+/// Is held up while it is told of a cancel.
 #[derive(Debug)]
 struct HeldUp {
     log: Arc<Log>,
@@ -441,7 +441,7 @@ impl Observer for HeldUp {
         true
     }
 
-    fn task_finished(&self, _: &ClientHandle, _: ObservedTask, _: TaskEnding) {
+    fn task_cancelled(&self, _: &ClientHandle, _: ObservedTask, _: CancelCause) {
         let told = self.go_on.lock().expect("no panic").recv();
         told.expect("it is told to go on");
     }
@@ -470,14 +470,15 @@ fn who_waits_for_all_clients_finds_their_ends_told() {
             .build();
         let mut client = WireClient::connect(&server);
         client.ask(ODD, 7, b"x").await;
-        let function = loop {
+        let waiting = loop {
             tokio::task::yield_now().await;
             if let Some(function) = threads.take_all().pop() {
                 break function;
             }
         };
-        let thread = std::thread::spawn(function);
-        client.expect(ok(7, "x")).await;
+        let clients = server.clients();
+        let thread = std::thread::spawn(move || clients[0].cancel(TaskId(7)));
+        client.expect(Answer::Error(7, ErrorCode::CANCELLED)).await;
         drop(client.stream);
         client.connection.await.expect("no panic");
         let mut all_left = Box::pin(server.wait());
@@ -486,6 +487,7 @@ fn who_waits_for_all_clients_finds_their_ends_told() {
             .poll(&mut Context::from_waker(Waker::noop()));
         go_on.send(()).expect("it is held up");
         thread.join().expect("no panic");
+        drop(waiting);
         assert!(polled.is_pending());
         all_left.await;
         assert_eq!(log.take(), ["closed"]);

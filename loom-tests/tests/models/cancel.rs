@@ -13,7 +13,7 @@ mod explored {
     models! {
         Three: completion_meets_cancel_spawned, completion_meets_cancel_grouped,
             completion_meets_cancel_blocking, panic_meets_cancel, drop_by_executor_meets_cancel,
-            cancel_meets_group, cancel_meets_cancel, cancel_meets_cancel_on_the_wire, cancel_all_meets_new_request,
+            cancel_meets_group, cancel_meets_wait, cancel_meets_cancel, cancel_meets_cancel_on_the_wire, cancel_all_meets_new_request,
             chunk_meets_cancel;
         Four: completion_meets_two_cancels, completion_meets_cancel_and_disconnect;
     }
@@ -64,6 +64,12 @@ fn drop_by_executor_meets_cancel() {
 /// never ends by itself is cancelled.
 fn cancel_meets_group() {
     let ended = cancelled_meanwhile(tasks::endless);
+    assert_eq!(ended.answers[&ID.0], CANCELLED);
+}
+
+/// It leaves its waker where the cancel looks for it, without the lock that the cancel has.
+fn cancel_meets_wait() {
+    let ended = cancelled_meanwhile(tasks::endless_spawned);
     assert_eq!(ended.answers[&ID.0], CANCELLED);
 }
 

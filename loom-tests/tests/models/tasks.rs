@@ -148,11 +148,14 @@ pub(crate) fn endless_local(tally: &Tally) -> Registration {
     endless(tally).execution(Execution::Local)
 }
 
+/// The same, in an executor task of its own.
+pub(crate) fn endless_spawned(tally: &Tally) -> Registration {
+    endless(tally).execution(Execution::Spawn)
+}
+
 /// Never ends by itself, and may take its grace when it is told to.
 pub(crate) fn stubborn(tally: &Tally) -> Registration {
-    endless(tally)
-        .execution(Execution::Spawn)
-        .on_cancel(OnCancel::Cooperate { grace: GRACE })
+    endless_spawned(tally).on_cancel(OnCancel::Cooperate { grace: GRACE })
 }
 
 /// Answers `tidied` when it is told to end, and does not end before.

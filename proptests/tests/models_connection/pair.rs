@@ -310,7 +310,7 @@ impl Pair {
             }),
         };
         let at = self.clock.at(self.now);
-        let finished = match self.library.finished(key, theirs, || at) {
+        let finished = match self.library.finished(key, theirs, at) {
             TaskFinished::Unknown => Finished::Unknown,
             TaskFinished::Pull => Finished::Pull,
             TaskFinished::Removed(retired) => {

@@ -27,7 +27,7 @@ impl<T> Connection<T> {
         &mut self,
         key: TaskKey,
         outcome: Outcome<'_>,
-        now: impl FnOnce() -> Instant,
+        now: Instant,
     ) -> TaskFinished<T> {
         if let Outcome::Whole(payload) = outcome
             && let Some(retired) = self.complete(key, payload)
@@ -51,13 +51,13 @@ impl<T> Connection<T> {
                 Outcome::Panicked => ErrorCode::PANICKED,
                 Outcome::Dropped => ErrorCode::CANCELLED,
                 Outcome::Fatal(reason) => {
-                    self.fail(reason, now());
+                    self.fail(reason, now);
                     return self.removed(key, None);
                 }
             },
         };
         let finished = self.removed(key, Some(self.own_ending(own_error)));
-        self.push_own_error(id, code, own_error, now());
+        self.push_own_error(id, code, own_error, now);
         finished
     }
 

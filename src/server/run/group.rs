@@ -9,7 +9,8 @@ use std::time::Instant;
 use futures_util::Stream;
 use futures_util::stream::FuturesUnordered;
 
-use super::{RunningTask, is_same, unless_panics};
+use super::running::{RunningTask, is_same};
+use super::unless_panics;
 use crate::server::registration::{Execution, Registered};
 use crate::server::session::{Runners, Session};
 

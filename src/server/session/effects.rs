@@ -21,6 +21,8 @@ use crate::server::task::RunData;
 #[derive(Default)]
 pub(crate) struct AfterUnlock {
     pub(super) wakers: Vec<Waker>,
+    /// Empty: memory for what is taken out of the inbox.
+    pub(super) waiting: Vec<(TaskKey, Waker)>,
     retired: Slots<Option<TaskRecord>>,
     pub(super) unwanted: Vec<Unwanted>,
     /// Limits that were reached, and whether that is worth a warning.
@@ -66,6 +68,7 @@ impl AfterUnlock {
         debug_assert!(self.is_nothing(), "they have been acted upon");
         let lists = [
             self.wakers.capacity(),
+            self.waiting.capacity(),
             self.retired.capacity(),
             self.unwanted.capacity(),
         ];
@@ -171,13 +174,15 @@ impl Session {
         attachments.order = order;
         attachments.is_told = true;
         after.wakers.extend(attachments.listeners.drain());
+        // Invariant 4: this comes first.
+        if !planted(Canary::OrderUnseen) {
+            self.0.orders.increment();
+        }
+        self.take_wakers(state, after);
         if let Some(pended) = &mut state.pended
             && let Some(tag) = state.connection.tag_mut(key)
         {
             after.wakers.extend(pended.take_waker(tag));
-        }
-        if !planted(Canary::OrderUnseen) {
-            self.0.orders.increment();
         }
     }
 

@@ -13,7 +13,7 @@ use super::{Driver, Noticed, Session, State};
 use crate::proto::{Input, Phase, ReadOutcome, Reading, TaskKey, Watching};
 use crate::server::admission::Desk;
 use crate::server::response::Body;
-use crate::server::run::{GROUP, Spares, drop_results};
+use crate::server::run::{Spares, drop_results};
 use crate::server::task::RunData;
 
 /// So many events may wait for an observer that is slow; then its connection
@@ -26,9 +26,6 @@ const BATCH: usize = 64;
 /// Bytes after which a batch ends: what it brings is still in the processor's
 /// nearest cache when it is answered.
 const BATCH_BYTES: usize = 8192;
-
-/// A list of what is left keeps room for so many: a group of run functions.
-const LEFT_KEPT: usize = GROUP;
 
 /// What the driver finds in the state at the start of a turn.
 #[derive(Default)]
@@ -49,8 +46,8 @@ pub(crate) struct Batch {
     pub(crate) inputs: Slots<Input>,
     /// Results of what ran in place.
     pub(crate) ended: Slots<Finished>,
-    /// Results of what ran elsewhere, which have been committed there. What is left
-    /// of them goes back to the thread that allocated it.
+    /// Results of what ran elsewhere. What is left of them goes back to the thread that
+    /// allocated it.
     pub(crate) left: Vec<Finished>,
     pub(crate) spares: Spares,
     /// Memory for output, empty: connections by the thousand write from the same, which
@@ -104,17 +101,20 @@ pub(crate) struct TurnEnd {
 impl Session {
     /// The start of a turn: what has come for the driver; `None`: the
     /// connection is over.
-    pub(crate) fn begin_turn(&self, batch: &mut Batch) -> Option<(News, Reading)> {
-        let Batch { left, spares, .. } = batch;
-        let observer = self.drive(|state| {
-            state.driver = Driver::Busy(Noticed::Nothing);
-            // A connection that has none gets no memory for them either.
-            if let Some(pended) = &mut state.pended
-                && !pended.left.is_empty()
-            {
-                std::mem::swap(left, &mut pended.left);
+    pub(crate) fn begin_turn(&self, batch: &mut Batch, now: Instant) -> Option<(News, Reading)> {
+        let Batch {
+            left,
+            spares,
+            output,
+            ..
+        } = batch;
+        let observer = self.with(|state, after| {
+            let before = std::mem::replace(&mut state.driver, Driver::Busy(Noticed::Nothing));
+            // Who leaves something in the inbox notices the driver (invariant 5).
+            if matches!(before, Driver::Busy(Noticed::Something)) {
+                self.look_into_inbox(state, (left, output), now, after);
             }
-            // Behind the line above: who ends this state notices the driver.
+            // Behind the lines above: who ends this state notices the driver.
             let server_full = self.client().server.places.unsent_bytes.is_full();
             let observer_is_late = state.events.len() > EVENTS_AHEAD;
             state
@@ -128,7 +128,6 @@ impl Session {
         if !left.is_empty() {
             drop_results(left, spares);
             left.clear();
-            left.shrink_to(LEFT_KEPT);
         }
         let observer = match observer {
             Ok(observer) => observer,
@@ -164,7 +163,7 @@ impl Session {
         } = batch;
         inputs.forget();
         let reading = self.with(|state, after| {
-            self.finish_each(state, (ended, output), now, after);
+            self.finish_in_place(state, (ended, output), now, after);
             state.connection.handle_read(newly_read);
             let (buffer, at) = unread;
             desk.spare_places = std::mem::take(&mut state.spare_places);
@@ -206,7 +205,7 @@ impl Session {
             ..
         } = batch;
         let committed = self.with(|state, after| {
-            self.finish_each(state, (ended, memory), now, after);
+            self.finish_in_place(state, (ended, memory), now, after);
             if state.connection.has_actions() {
                 self.carry_out(state, after);
             }
@@ -230,7 +229,7 @@ impl Session {
         committed
     }
 
-    fn finish_each(
+    fn finish_in_place(
         &self,
         state: &mut State,
         (ended, output): (&mut Slots<Finished>, &mut BytesMut),
@@ -240,9 +239,7 @@ impl Session {
         if !ended.is_empty() {
             state.connection.lend_output(output);
         }
-        for Finished { key, ended, .. } in ended.filled() {
-            self.finish(state, *key, ended, || now, after);
-        }
+        self.finish_each(state, ended.filled(), now, after);
     }
 
     fn sort_input(&self, state: &mut State, input: &mut Input, after: &mut AfterUnlock) {
@@ -324,6 +321,7 @@ impl Session {
             if let Some(pended) = &mut state.pended {
                 pended.shrink();
             }
+            self.0.inbox.lock().shrink();
         });
     }
 }

@@ -4,59 +4,14 @@ use std::task::{Poll, Waker};
 use std::time::Instant;
 
 use super::effects::{AfterUnlock, Unwanted};
-use super::{Driver, Ended, Finished, RunnerOrder, Session, State, TaskRecord, notice, pended};
+use super::{Ended, RunnerOrder, Session, State, TaskRecord, pended};
 use crate::canary::{Canary, planted};
 use crate::proto::{EndReason, Outcome, TaskFinished, TaskKey};
 use crate::server::response::{Payload, Response, WholeBody};
-use crate::server::run::{RunningTask, Spares, drop_results};
+use crate::server::run::RunningTask;
 use crate::server::task::BlockingFunction;
 
-/// In what kind of executor tasks run functions ran.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Runners {
-    /// One for each, which counts as a single runner.
-    Single,
-    /// Any other.
-    Other,
-}
-
 impl Session {
-    /// Results of run functions that ran elsewhere.
-    pub(crate) fn finish_batch<B>(&self, mut batch: B, runners: Runners)
-    where
-        B: AsMut<[Finished]> + IntoIterator<Item = Finished>,
-    {
-        let left = self.with(|state, after| {
-            let results = batch.as_mut();
-            if runners == Runners::Single {
-                state.single_runners -= results.len();
-            }
-            for Finished { key, ended, .. } in results {
-                let now = || self.client().server.clock.now();
-                self.finish(state, *key, ended, now, after);
-            }
-            let left = match state.driver {
-                Driver::Gone => Some(batch),
-                Driver::Busy(_) | Driver::Parked => {
-                    state.pended().left.extend(batch);
-                    None
-                }
-            };
-            if !planted(Canary::LostWakeUp) {
-                notice(state, after);
-            }
-            left
-        });
-        if let Some(mut left) = left {
-            drop_results(left.as_mut(), &mut Spares::default());
-        }
-    }
-
-    /// The result of one.
-    pub(crate) fn finish_one(&self, key: TaskKey, ended: Ended) {
-        self.finish_batch([Finished::new(key, ended)], Runners::Other);
-    }
-
     /// Commits a result. What is left in `ended` is to be dropped once the lock
     /// has been released.
     #[inline]
@@ -65,7 +20,7 @@ impl Session {
         state: &mut State,
         key: TaskKey,
         ended: &mut Ended,
-        now: impl FnOnce() -> Instant,
+        now: Instant,
         after: &mut AfterUnlock,
     ) {
         if let Ended::Response(Response(Payload::Whole(bytes))) = &*ended
@@ -83,7 +38,7 @@ impl Session {
         state: &mut State,
         key: TaskKey,
         ended: &mut Ended,
-        now: impl FnOnce() -> Instant,
+        now: Instant,
         after: &mut AfterUnlock,
     ) {
         let outcome = match &*ended {
@@ -133,20 +88,19 @@ impl Session {
 
     /// What a run function's wrapper has to do, and whom to wake with news.
     pub(crate) fn runner_order(&self, key: TaskKey, waker: &Waker) -> RunnerOrder {
-        let (order, before) = {
-            let mut state = self.lock();
-            let State {
-                connection, pended, ..
-            } = &mut *state;
-            let Some(tag) = connection.tag_mut(key) else {
-                return RunnerOrder::Drop;
-            };
-            let before = pended.get_or_insert_default().leave_waker(tag, waker);
-            let order = connection.ledger().task(key).map(TaskRecord::order);
-            (order.unwrap_or_default(), before)
+        let waker = waker.clone();
+        let mut state = self.lock();
+        let State {
+            connection, pended, ..
+        } = &mut *state;
+        let Some(tag) = connection.tag_mut(key) else {
+            return RunnerOrder::Drop;
         };
+        let before = pended.get_or_insert_default().leave_waker(tag, waker);
+        let order = connection.ledger().task(key).map(TaskRecord::order);
+        drop(state);
         drop(before);
-        order
+        order.unwrap_or_default()
     }
 
     /// Keeps a group's waker for news, and tells its members what they have to do

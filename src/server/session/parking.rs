@@ -39,18 +39,18 @@ impl Session {
     /// The connection is over, or is from now on: nobody wakes its driver any
     /// more. Also what had come for the driver meanwhile.
     pub(crate) fn leave(&self) -> (ConnectionReport, News) {
-        let (gone, mut left, waker) = self.drive(|state| {
+        let (gone, mut left, waker) = self.with(|state, after| {
             state.driver = Driver::Gone;
+            let now = self.client().server.clock.now();
+            let left = self.close_inbox(state, now, after);
             let waker = state.driver_waker.take();
             if state.connection.phase() != Phase::Closed {
-                state.connection.close(self.client().server.clock.now());
+                state.connection.close(now);
             }
             state.connection.settle();
             let news = state.for_driver.take();
-            let pended = state.pended.as_mut();
-            let left = pended.map(|pended| std::mem::take(&mut pended.left));
             let gone = (state.connection.report(), news);
-            (gone, left.unwrap_or_default(), waker)
+            (gone, left, waker)
         });
         drop(waker);
         self.change_table(&Table::default());

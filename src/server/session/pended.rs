@@ -1,11 +1,9 @@
-//! Run functions that did not end in place: what is left of their results, and whom to
-//! wake with an order for one of them.
+//! Run functions that did not end in place: whom to wake with an order for one of them.
 
 use std::task::Waker;
 
 use slab::Slab;
 
-use super::Finished;
 use crate::proto::NO_TAG;
 
 /// In a task's tag: the rest of it is its group's place, not its own.
@@ -13,8 +11,6 @@ const IN_GROUP: u32 = 1 << 31;
 
 #[derive(Default)]
 pub(super) struct Pended {
-    /// What is left of committed results, until the driver takes it.
-    pub(super) left: Vec<Finished>,
     /// The wakers of those that wait by themselves, until there is an order for
     /// them; a task's tag says which is its.
     runners: Slab<Waker>,
@@ -39,22 +35,21 @@ const fn group_of(tag: u32) -> Option<usize> {
 
 impl Pended {
     pub(super) fn is_empty(&self) -> bool {
-        self.left.is_empty() && self.runners.is_empty() && self.groups.is_empty()
+        self.runners.is_empty() && self.groups.is_empty()
     }
 
     /// Gives back what it does not need.
     pub(super) fn shrink(&mut self) {
-        self.left.shrink_to_fit();
         self.runners.shrink_to_fit();
         self.groups.shrink_to_fit();
     }
 
     /// One that waits by itself leaves its waker; returns the one that it left before.
-    pub(super) fn leave_waker(&mut self, tag: &mut u32, waker: &Waker) -> Option<Waker> {
+    pub(super) fn leave_waker(&mut self, tag: &mut u32, waker: Waker) -> Option<Waker> {
         if let Some(runner) = self.runners.get_mut(*tag as usize) {
-            return Some(std::mem::replace(runner, waker.clone()));
+            return Some(std::mem::replace(runner, waker));
         }
-        *tag = self.runners.insert(waker.clone()) as u32;
+        *tag = self.runners.insert(waker) as u32;
         None
     }
 

@@ -1,0 +1,273 @@
+//! What run functions elsewhere leave for the driver, behind a lock that nobody holds
+//! for long: by the thousand they would wait for one another, and for the driver, at
+//! the session's.
+
+use std::collections::VecDeque;
+use std::task::Waker;
+use std::time::Instant;
+
+use bytes::BytesMut;
+
+use super::effects::{AfterUnlock, Unwanted};
+use super::{Driver, Ended, Finished, Noticed, Session, State};
+use crate::canary::{Canary, planted};
+use crate::proto::TaskKey;
+use crate::server::run::{Spares, drop_results};
+
+/// Results that the driver commits in one turn (L13).
+const RESULTS: usize = 256;
+
+/// Wakers that lie here at most, as long as nobody comes for them: whoever has one
+/// more takes the session's lock.
+const WAKERS_MOST: usize = 256;
+
+/// In what kind of executor tasks run functions ran.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Runners {
+    /// One for each, which counts as a single runner.
+    Single,
+    /// Any other.
+    Other,
+}
+
+#[derive(Default)]
+pub(super) struct Inbox {
+    finished: VecDeque<Finished>,
+    /// How many of them single runners have left.
+    singles: usize,
+    /// Of run functions that wait by themselves, for those who have an order for one.
+    wakers: Vec<(TaskKey, Waker)>,
+    /// Nobody comes any more.
+    is_closed: bool,
+}
+
+/// What became of results.
+enum Left<B> {
+    /// They are the first ones here: the driver has to be noticed.
+    First,
+    /// Who left the first ones sees to that.
+    BehindOthers,
+    /// Nobody would commit them from here.
+    Refused(B),
+}
+
+impl Inbox {
+    fn leave<B>(&mut self, mut batch: B, runners: Runners) -> Left<B>
+    where
+        B: AsMut<[Finished]> + IntoIterator<Item = Finished>,
+    {
+        if self.is_closed {
+            return Left::Refused(batch);
+        }
+        let is_first = self.finished.is_empty();
+        if runners == Runners::Single {
+            self.singles += batch.as_mut().len();
+        }
+        self.finished.extend(batch);
+        match is_first {
+            true => Left::First,
+            false => Left::BehindOthers,
+        }
+    }
+
+    /// Gives it back if it cannot be left here.
+    fn leave_waker(&mut self, key: TaskKey, waker: Waker) -> Option<Waker> {
+        if self.is_closed || self.wakers.len() >= WAKERS_MOST {
+            return Some(waker);
+        }
+        self.wakers.push((key, waker));
+        None
+    }
+
+    /// Moves so many of the oldest results out; returns how many of them count as single
+    /// runners'.
+    fn take_finished(&mut self, most: usize, into: &mut Vec<Finished>) -> usize {
+        let taken = most.min(self.finished.len());
+        into.extend(self.finished.drain(..taken));
+        let singles = taken.min(self.singles);
+        self.singles -= singles;
+        singles
+    }
+
+    /// Moves the wakers out, into an empty list.
+    fn take_wakers(&mut self, into: &mut Vec<(TaskKey, Waker)>) {
+        // A list that has memory is not left where nothing needs it.
+        if !self.wakers.is_empty() {
+            std::mem::swap(into, &mut self.wakers);
+        }
+    }
+
+    /// Gives back what it does not need.
+    pub(super) fn shrink(&mut self) {
+        self.finished.shrink_to_fit();
+        self.wakers.shrink_to_fit();
+    }
+}
+
+// What run functions leave.
+impl Session {
+    /// Results of run functions that ran elsewhere: the driver commits them.
+    pub(crate) fn finish_batch<B>(&self, batch: B, runners: Runners)
+    where
+        B: AsMut<[Finished]> + IntoIterator<Item = Finished>,
+    {
+        let left = self.0.inbox.lock().leave(batch, runners);
+        match left {
+            Left::First if !planted(Canary::LostWakeUp) => self.wake_driver(),
+            Left::First | Left::BehindOthers => {}
+            Left::Refused(batch) => self.finish_behind_driver(batch, runners),
+        }
+    }
+
+    /// The result of one.
+    pub(crate) fn finish_one(&self, key: TaskKey, ended: Ended) {
+        self.finish_batch([Finished::new(key, ended)], Runners::Other);
+    }
+
+    /// The driver has gone: its tasks still have places to give back.
+    fn finish_behind_driver(&self, mut batch: impl AsMut<[Finished]>, runners: Runners) {
+        let results = batch.as_mut();
+        let now = self.client().server.clock.now();
+        self.with(|state, after| {
+            if runners == Runners::Single {
+                state.single_runners -= results.len();
+            }
+            self.finish_each(state, results, now, after);
+        });
+        drop_results(results, &mut Spares::default());
+    }
+
+    /// Leaves the waker of a run function that waits by itself, and has seen so many
+    /// orders; `false`: it has to look for one under the session's lock.
+    pub(crate) fn leave_waker(&self, key: TaskKey, waker: &Waker, seen_orders: u32) -> bool {
+        let waker = waker.clone();
+        let refused = self.0.inbox.lock().leave_waker(key, waker);
+        if refused.is_some() {
+            self.with(|state, after| self.take_wakers(state, after));
+            return false;
+        }
+        // Invariant 4: this comes last.
+        self.orders() == seen_orders
+    }
+}
+
+// What is made of it under the session's lock.
+impl Session {
+    /// Commits a turn's share of the results of what ran elsewhere, answers in memory
+    /// from `output`. What is left of them is in `left`.
+    pub(super) fn look_into_inbox(
+        &self,
+        state: &mut State,
+        (left, output): (&mut Vec<Finished>, &mut BytesMut),
+        now: Instant,
+        after: &mut AfterUnlock,
+    ) {
+        let mut inbox = self.0.inbox.lock();
+        state.single_runners -= inbox.take_finished(RESULTS, left);
+        if !inbox.finished.is_empty() {
+            state.driver = Driver::Busy(Noticed::Something);
+        }
+        drop(inbox);
+        if !left.is_empty() {
+            state.connection.lend_output(output);
+        }
+        self.finish_each(state, left, now, after);
+        // Behind the results: most of those who left a waker have ended since.
+        self.take_wakers(state, after);
+    }
+
+    /// The driver goes: all that has come by now counts. What is left of it is to be
+    /// dropped outside of the lock.
+    pub(super) fn close_inbox(
+        &self,
+        state: &mut State,
+        now: Instant,
+        after: &mut AfterUnlock,
+    ) -> Vec<Finished> {
+        let mut left = Vec::new();
+        let mut inbox = self.0.inbox.lock();
+        inbox.is_closed = true;
+        state.single_runners -= inbox.take_finished(usize::MAX, &mut left);
+        drop(inbox);
+        self.finish_each(state, &mut left, now, after);
+        self.take_wakers(state, after);
+        left
+    }
+
+    pub(super) fn finish_each(
+        &self,
+        state: &mut State,
+        results: &mut [Finished],
+        now: Instant,
+        after: &mut AfterUnlock,
+    ) {
+        for Finished { key, ended, .. } in results {
+            self.finish(state, *key, ended, now, after);
+        }
+    }
+
+    /// Puts the wakers that run functions have left where an order finds them.
+    pub(super) fn take_wakers(&self, state: &mut State, after: &mut AfterUnlock) {
+        self.0.inbox.lock().take_wakers(&mut after.waiting);
+        for (key, waker) in after.waiting.drain(..) {
+            let unwanted = match state.connection.tag_mut(key) {
+                Some(tag) => state.pended.get_or_insert_default().leave_waker(tag, waker),
+                None => Some(waker),
+            };
+            after.unwanted.extend(unwanted.map(Unwanted::Waker));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn results(count: usize) -> Vec<Finished> {
+        let result = || Finished::new(TaskKey::default(), Ended::Dropped);
+        std::iter::repeat_with(result).take(count).collect()
+    }
+
+    #[test]
+    fn who_leaves_the_first_results_is_told_so_and_so_many_are_taken_at_a_time() {
+        let mut inbox = Inbox::default();
+        assert!(matches!(
+            inbox.leave(results(3), Runners::Single),
+            Left::First
+        ));
+        assert!(matches!(
+            inbox.leave(results(2), Runners::Other),
+            Left::BehindOthers
+        ));
+        let mut taken = Vec::new();
+        assert_eq!(inbox.take_finished(4, &mut taken), 3, "single runners");
+        assert_eq!((taken.len(), inbox.finished.len()), (4, 1));
+        assert_eq!(inbox.take_finished(4, &mut taken), 0, "they count once");
+        assert_eq!(taken.len(), 5);
+        assert!(matches!(
+            inbox.leave(results(1), Runners::Other),
+            Left::First
+        ));
+    }
+
+    #[test]
+    fn nothing_is_left_in_an_inbox_that_is_closed_nor_wakers_in_one_that_is_full() {
+        let mut inbox = Inbox::default();
+        let leave_waker =
+            |inbox: &mut Inbox| inbox.leave_waker(TaskKey::default(), Waker::noop().clone());
+        for _ in 0..WAKERS_MOST {
+            assert!(leave_waker(&mut inbox).is_none());
+        }
+        assert!(leave_waker(&mut inbox).is_some());
+        let mut taken = Vec::new();
+        inbox.take_wakers(&mut taken);
+        assert_eq!(taken.len(), WAKERS_MOST);
+        assert!(leave_waker(&mut inbox).is_none());
+        inbox.is_closed = true;
+        assert!(leave_waker(&mut inbox).is_some());
+        match inbox.leave(results(1), Runners::Single) {
+            Left::Refused(refused) => assert_eq!(refused.len(), 1),
+            Left::First | Left::BehindOthers => panic!("nobody would commit it"),
+        }
+    }
+}
