@@ -409,36 +409,81 @@ impl Wake for Sleeper {
     fn wake(self: Arc<Self>) {}
 }
 
+/// Pends once, though woken, and returns its message.
+fn twice() -> Registration {
+    Registration::task(async |_, message: Bytes| {
+        let mut pends = true;
+        poll_fn(|cx| {
+            cx.waker().wake_by_ref();
+            match std::mem::take(&mut pends) {
+                true => Poll::Pending,
+                false => Poll::Ready(()),
+            }
+        })
+        .await;
+        Ok(message)
+    })
+}
+
+/// With no time for anybody else in between.
+fn poll_to_its_end(executor: &ManualExecutor, waker: &Waker) {
+    for mut future in executor.take_futures() {
+        let mut cx = Context::from_waker(waker);
+        while future.as_mut().poll(&mut cx).is_pending() {}
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn run_functions_that_have_ended_leave_no_waker_behind() {
     for execution in [Execution::Auto, Execution::Spawn] {
         let executor = ManualExecutor::default();
-        let twice = Registration::task(async |_, message: Bytes| {
-            let mut pends = true;
-            poll_fn(|cx| {
-                cx.waker().wake_by_ref();
-                match std::mem::take(&mut pends) {
-                    true => Poll::Pending,
-                    false => Poll::Ready(()),
-                }
-            })
-            .await;
-            Ok(message)
-        });
-        let server = builder(twice.execution(execution))
+        let server = builder(twice().execution(execution))
             .executor(executor.clone())
             .build();
         let mut client = WireClient::connect(&server);
         client.ask(TESTED, 1, b"one").await;
         settle().await;
-        let mut future = executor.take_futures().remove(0);
         let sleeper = Arc::new(Sleeper);
-        let waker = Waker::from(Arc::clone(&sleeper));
-        let mut cx = Context::from_waker(&waker);
-        while future.as_mut().poll(&mut cx).is_pending() {}
-        drop((future, waker));
+        poll_to_its_end(&executor, &Waker::from(Arc::clone(&sleeper)));
         client.expect(ok(1, "one")).await;
         assert_eq!(Arc::strong_count(&sleeper), 1, "{execution:?}");
+    }
+}
+
+/// Though the connection's task has not come to its result yet.
+#[tokio::test(start_paused = true)]
+async fn a_cancel_behind_a_functions_return_is_ignored() {
+    for execution in [Execution::Auto, Execution::Spawn] {
+        let executor = ManualExecutor::default();
+        let server = builder(twice().execution(execution))
+            .executor(executor.clone())
+            .build();
+        let mut client = WireClient::connect(&server);
+        client.ask(TESTED, 1, b"one").await;
+        settle().await;
+        let handle = only_client(&server).await;
+        poll_to_its_end(&executor, Waker::noop());
+        handle.cancel(id(1));
+        client.expect(ok(1, "one")).await;
+    }
+}
+
+/// However many they are: what bounds a turn (L13) blames nobody.
+#[tokio::test(start_paused = true)]
+async fn who_returns_in_time_is_answered_by_a_server_that_was_held_up() {
+    const MANY: u32 = 600;
+    let executor = ManualExecutor::default();
+    let limited = twice().execution(Execution::Spawn).run_limit(SECOND);
+    let server = builder(limited).executor(executor.clone()).build();
+    let mut client = WireClient::connect(&server);
+    for id in 0..MANY {
+        client.ask(TESTED, id, b"in time").await;
+    }
+    settle().await;
+    poll_to_its_end(&executor, Waker::noop());
+    tokio::time::advance(SECOND * 2).await;
+    for id in 0..MANY {
+        client.expect(ok(id, "in time")).await;
     }
 }
 

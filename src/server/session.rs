@@ -13,8 +13,8 @@
 //! 5. Results in the inbox have a driver that has been noticed, or is about to be by
 //!    whoever left the first of them; behind its end nothing is left there.
 //!
-//! Each side has a file: `for_driver` (and `parking`), `for_tasks` (and `inbox`, whose lock
-//! they have for themselves), `reader`, `for_handles`.
+//! Each side has a file: `for_driver` (and `parking`), `for_tasks`, `reader`, `for_handles`;
+//! `inbox` is between tasks and driver.
 
 mod effects;
 mod for_driver;
@@ -100,8 +100,8 @@ pub(crate) struct State {
     pended: Option<Box<Pended>>,
     /// What is registered, as the driver last saw it.
     table: Table,
-    /// Run functions that have an executor task each: while some are under
-    /// way, a write waits for them one turn.
+    /// Run functions that have an executor task each, and whose results have not been
+    /// committed: while there are some, a write waits for them one turn.
     pub(crate) single_runners: usize,
     observer: Arc<dyn Observer>,
     /// It is the one that watches nothing: it need not be asked.

@@ -320,6 +320,13 @@ impl<T> Connection<T> {
         self.outbox.lend(memory);
     }
 
+    /// Gives it back where nothing was answered.
+    pub fn give_back_output(&mut self, memory: &mut BytesMut) {
+        if !self.outbox.has_output() && memory.capacity() == 0 {
+            self.outbox.fetch(memory);
+        }
+    }
+
     /// Whether there is output that the driver has not fetched.
     #[must_use]
     pub fn has_output(&self) -> bool {

@@ -152,7 +152,7 @@ impl<S: Transport> Driver<S> {
         let (session, seen_orders) = (&self.session, self.seen_orders);
         let task = |watch| RunningTask::new(session.clone(), key, function, watch, seen_orders);
         match registered.registration.execution {
-            Execution::Local => self.lists.get().new_local.push(task(Watch::Itself)),
+            Execution::Local => self.lists.get().new_local.push(task(Watch::Local)),
             Execution::Auto if !registered.is_slow() => {
                 let groups = &mut self.lists.get().groups;
                 let last = groups.last_mut();
@@ -169,7 +169,7 @@ impl<S: Transport> Driver<S> {
                 }
             }
             Execution::Auto | Execution::Spawn => {
-                let single = (Arc::clone(registered), task(Watch::Itself));
+                let single = (Arc::clone(registered), task(Watch::Single));
                 self.lists.get().singles.push(single);
             }
         }

@@ -22,7 +22,7 @@ pub(crate) const GROUP: usize = 64;
 pub(crate) const SLOW_POLL: std::time::Duration = std::time::Duration::from_millis(1);
 
 /// Some run functions that share one executor task: they are polled as they are
-/// woken; what has ended is committed, and orders are looked for, under one lock.
+/// woken; what has ended is left for the driver, and orders are looked for, once for all.
 pub(crate) struct Group {
     session: Session,
     /// Those who have not been polled here yet: what this thread allocates for them

@@ -14,8 +14,10 @@ use crate::server::session::{Ended, Finished, RunnerOrder, Session};
 /// Who looks for orders to a run function.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Watch {
-    /// It does so itself.
-    Itself,
+    /// It does so itself, in its connection's task.
+    Local,
+    /// It does so itself, in an executor task of its own.
+    Single,
     /// Its group, for all its members under one lock.
     Group,
 }
@@ -105,7 +107,7 @@ impl RunningTask {
 
     /// Looks for orders, if there are new ones to anybody.
     fn look_for_orders(&mut self, cx: &Context<'_>) {
-        if self.watch == Watch::Itself && self.session.orders() != self.seen_orders {
+        if self.watch != Watch::Group && self.session.orders() != self.seen_orders {
             self.keep_waker(cx);
             self.take_orders(cx);
         }
@@ -113,11 +115,17 @@ impl RunningTask {
 
     /// Leaves its waker for news, once; takes what was ordered before.
     fn await_orders(&mut self, cx: &Context<'_>) {
-        if self.keep_waker(cx) && self.watch == Watch::Itself {
-            let Self { session, key, .. } = self;
-            if !session.leave_waker(*key, cx.waker(), self.seen_orders) {
-                self.take_orders(cx);
-            }
+        if !self.keep_waker(cx) {
+            return;
+        }
+        let (session, waker) = (&self.session, cx.waker());
+        let has_seen_all = match self.watch {
+            Watch::Local => false,
+            Watch::Single => session.leave_waker(self.key, waker, self.seen_orders),
+            Watch::Group => true,
+        };
+        if !has_seen_all {
+            self.take_orders(cx);
         }
     }
 

@@ -1,4 +1,5 @@
-//! The handles' side of a session, from any thread: lists, cancels, ends.
+//! The handles' side of a session, from any thread: lists, cancels, ends. What had come
+//! before a cancel or an end is not undone by it.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -46,7 +47,7 @@ impl Session {
     }
 
     pub(crate) fn cancel(&self, id: TaskId, now: Instant) {
-        self.with(|state, _| {
+        self.behind_results(now, |state, _| {
             if let Some(key) = state.connection.ledger().find(id) {
                 state.connection.cancel(key, CancelCause::Requested, now);
             }
@@ -54,7 +55,7 @@ impl Session {
     }
 
     pub(crate) fn cancel_all(&self, now: Instant) {
-        self.with(|state, _| {
+        self.behind_results(now, |state, _| {
             for (key, _) in state.connection.ledger().list() {
                 state.connection.cancel(key, CancelCause::Requested, now);
             }
@@ -62,14 +63,14 @@ impl Session {
     }
 
     pub(crate) fn disconnect(&self, after_time: Duration, now: Instant) {
-        self.with(|state, after| {
+        self.behind_results(now, |state, after| {
             state.connection.disconnect(after_time, now);
             notice(state, after);
         });
     }
 
     pub(crate) fn close(&self, now: Instant) {
-        self.with(|state, after| {
+        self.behind_results(now, |state, after| {
             state.connection.close(now);
             notice(state, after);
         });

@@ -1,4 +1,4 @@
-//! The run functions' side of a session: results in, orders out.
+//! The run functions' side of a session: results committed, orders given.
 
 use std::task::{Poll, Waker};
 use std::time::Instant;

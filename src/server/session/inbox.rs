@@ -9,13 +9,14 @@ use std::time::Instant;
 use bytes::BytesMut;
 
 use super::effects::{AfterUnlock, Unwanted};
-use super::{Driver, Ended, Finished, Noticed, Session, State};
+use super::{Ended, Finished, Session, State, notice};
 use crate::canary::{Canary, planted};
 use crate::proto::TaskKey;
 use crate::server::run::{Spares, drop_results};
 
-/// Results that the driver commits in one turn (L13).
-const RESULTS: usize = 256;
+/// Results that the driver commits in one turn, and bytes of theirs (L13).
+const TURN_RESULTS: usize = 256;
+const TURN_BYTES: usize = 64 << 10;
 
 /// Wakers that lie here at most, as long as nobody comes for them: whoever has one
 /// more takes the session's lock.
@@ -28,6 +29,14 @@ pub(crate) enum Runners {
     Single,
     /// Any other.
     Other,
+}
+
+/// How much is taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Share {
+    /// What a turn of the driver may.
+    Turn,
+    All,
 }
 
 #[derive(Default)]
@@ -79,10 +88,21 @@ impl Inbox {
         None
     }
 
-    /// Moves so many of the oldest results out; returns how many of them count as single
-    /// runners'.
-    fn take_finished(&mut self, most: usize, into: &mut Vec<Finished>) -> usize {
-        let taken = most.min(self.finished.len());
+    /// Moves the oldest results out; returns how many of them count as single runners'.
+    fn take_finished(&mut self, share: Share, into: &mut Vec<Finished>) -> usize {
+        let mut bytes = 0;
+        let has_room = |finished: &&Finished| {
+            let before = bytes;
+            bytes += finished.ended.bytes();
+            before < TURN_BYTES
+        };
+        let taken = match share {
+            Share::Turn => {
+                let oldest = self.finished.iter().take(TURN_RESULTS);
+                oldest.take_while(has_room).count()
+            }
+            Share::All => self.finished.len(),
+        };
         into.extend(self.finished.drain(..taken));
         let singles = taken.min(self.singles);
         self.singles -= singles;
@@ -162,36 +182,54 @@ impl Session {
         now: Instant,
         after: &mut AfterUnlock,
     ) {
-        let mut inbox = self.0.inbox.lock();
-        state.single_runners -= inbox.take_finished(RESULTS, left);
-        if !inbox.finished.is_empty() {
-            state.driver = Driver::Busy(Noticed::Something);
-        }
-        drop(inbox);
-        if !left.is_empty() {
-            state.connection.lend_output(output);
-        }
-        self.finish_each(state, left, now, after);
+        let deadline = state.connection.next_deadline();
+        // Who came in time is not blamed for the server's own delay (L13).
+        let share = match deadline.is_some_and(|deadline| deadline <= now) {
+            true => Share::All,
+            false => Share::Turn,
+        };
+        state.connection.lend_output(output);
+        self.commit_results(state, share, left, now, after);
+        state.connection.give_back_output(output);
         // Behind the results: most of those who left a waker have ended since.
         self.take_wakers(state, after);
     }
 
-    /// The driver goes: all that has come by now counts. What is left of it is to be
-    /// dropped outside of the lock.
-    pub(super) fn close_inbox(
+    /// [`with`](Self::with), behind all results that have come by now.
+    pub(super) fn behind_results<R>(
+        &self,
+        now: Instant,
+        change: impl FnOnce(&mut State, &mut AfterUnlock) -> R,
+    ) -> R {
+        let mut left = Vec::new();
+        let result = self.with(|state, after| {
+            self.commit_results(state, Share::All, &mut left, now, after);
+            change(state, after)
+        });
+        drop_results(&mut left, &mut Spares::default());
+        result
+    }
+
+    /// Nothing is left here from now on.
+    pub(super) fn close_inbox(&self) {
+        self.0.inbox.lock().is_closed = true;
+    }
+
+    fn commit_results(
         &self,
         state: &mut State,
+        share: Share,
+        left: &mut Vec<Finished>,
         now: Instant,
         after: &mut AfterUnlock,
-    ) -> Vec<Finished> {
-        let mut left = Vec::new();
+    ) {
         let mut inbox = self.0.inbox.lock();
-        inbox.is_closed = true;
-        state.single_runners -= inbox.take_finished(usize::MAX, &mut left);
+        state.single_runners -= inbox.take_finished(share, left);
+        if !inbox.finished.is_empty() {
+            notice(state, after);
+        }
         drop(inbox);
-        self.finish_each(state, &mut left, now, after);
-        self.take_wakers(state, after);
-        left
+        self.finish_each(state, left, now, after);
     }
 
     pub(super) fn finish_each(
@@ -229,25 +267,39 @@ mod tests {
     }
 
     #[test]
-    fn who_leaves_the_first_results_is_told_so_and_so_many_are_taken_at_a_time() {
+    fn who_leaves_the_first_results_is_told_so_and_single_runners_count_once() {
         let mut inbox = Inbox::default();
-        assert!(matches!(
-            inbox.leave(results(3), Runners::Single),
-            Left::First
-        ));
-        assert!(matches!(
-            inbox.leave(results(2), Runners::Other),
-            Left::BehindOthers
-        ));
+        let left = inbox.leave(results(3), Runners::Single);
+        assert!(matches!(left, Left::First));
+        let left = inbox.leave(results(2), Runners::Other);
+        assert!(matches!(left, Left::BehindOthers));
         let mut taken = Vec::new();
-        assert_eq!(inbox.take_finished(4, &mut taken), 3, "single runners");
-        assert_eq!((taken.len(), inbox.finished.len()), (4, 1));
-        assert_eq!(inbox.take_finished(4, &mut taken), 0, "they count once");
+        assert_eq!(inbox.take_finished(Share::Turn, &mut taken), 3);
         assert_eq!(taken.len(), 5);
-        assert!(matches!(
-            inbox.leave(results(1), Runners::Other),
-            Left::First
-        ));
+        let left = inbox.leave(results(1), Runners::Other);
+        assert!(matches!(left, Left::First));
+        assert_eq!(inbox.take_finished(Share::All, &mut taken), 0);
+    }
+
+    #[test]
+    fn a_turn_takes_so_many_results_and_so_many_bytes() {
+        let mut inbox = Inbox::default();
+        let take = |inbox: &mut Inbox, share| {
+            let mut taken = Vec::new();
+            let singles = inbox.take_finished(share, &mut taken);
+            assert_eq!(singles, taken.len());
+            taken.len()
+        };
+        inbox.leave(results(TURN_RESULTS + 2), Runners::Single);
+        assert_eq!(take(&mut inbox, Share::Turn), TURN_RESULTS);
+        assert_eq!(take(&mut inbox, Share::Turn), 2);
+        inbox.leave(results(TURN_RESULTS + 2), Runners::Single);
+        assert_eq!(take(&mut inbox, Share::All), TURN_RESULTS + 2);
+        let half = || Ended::Response(vec![0; TURN_BYTES / 2].into());
+        let halves = std::iter::repeat_with(|| Finished::new(TaskKey::default(), half()));
+        inbox.leave(halves.take(3).collect::<Vec<_>>(), Runners::Single);
+        assert_eq!(take(&mut inbox, Share::Turn), 2);
+        assert_eq!(take(&mut inbox, Share::Turn), 1);
     }
 
     #[test]

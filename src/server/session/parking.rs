@@ -6,7 +6,6 @@ use super::effects::AfterUnlock;
 use super::{Driver, News, Noticed, Session, State};
 use crate::proto::{ConnectionReport, Phase};
 use crate::server::registry::Table;
-use crate::server::run::{Spares, drop_results};
 
 /// Invariant 3: a parked driver is woken once, a busy one looks again.
 pub(super) fn notice(state: &mut State, after: &mut AfterUnlock) {
@@ -39,10 +38,11 @@ impl Session {
     /// The connection is over, or is from now on: nobody wakes its driver any
     /// more. Also what had come for the driver meanwhile.
     pub(crate) fn leave(&self) -> (ConnectionReport, News) {
-        let (gone, mut left, waker) = self.with(|state, after| {
+        self.close_inbox();
+        let now = self.client().server.clock.now();
+        let (gone, waker) = self.behind_results(now, |state, after| {
             state.driver = Driver::Gone;
-            let now = self.client().server.clock.now();
-            let left = self.close_inbox(state, now, after);
+            self.take_wakers(state, after);
             let waker = state.driver_waker.take();
             if state.connection.phase() != Phase::Closed {
                 state.connection.close(now);
@@ -50,11 +50,10 @@ impl Session {
             state.connection.settle();
             let news = state.for_driver.take();
             let gone = (state.connection.report(), news);
-            (gone, left, waker)
+            (gone, waker)
         });
         drop(waker);
         self.change_table(&Table::default());
-        drop_results(&mut left, &mut Spares::default());
         gone
     }
 

@@ -12,7 +12,7 @@ const IN_GROUP: u32 = 1 << 31;
 #[derive(Default)]
 pub(super) struct Pended {
     /// The wakers of those that wait by themselves, until there is an order for
-    /// them; a task's tag says which is its.
+    /// them; a task's tag says which is its. New ones come through the inbox.
     runners: Slab<Waker>,
     /// The wakers of groups that wait, until there is an order for a member, whose
     /// tag says which is its group's.

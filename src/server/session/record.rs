@@ -9,7 +9,7 @@ use slab::Slab;
 use crate::proto::TaskKey;
 use crate::server::registration::Registered;
 use crate::server::registry::Table;
-use crate::server::response::Response;
+use crate::server::response::{Payload, Response};
 use crate::server::run::BoxRunFuture;
 use crate::server::task::{BlockingFunction, RunData};
 use crate::wire::{ErrorCode, TaskCode};
@@ -105,6 +105,16 @@ pub(crate) enum Ended {
     Panicked,
     #[default]
     Dropped,
+}
+
+impl Ended {
+    /// What there is to be queued at once.
+    pub(super) fn bytes(&self) -> usize {
+        match self {
+            Self::Response(Response(Payload::Whole(bytes))) => bytes.len(),
+            _ => 0,
+        }
+    }
 }
 
 /// The result of a run function.
