@@ -8,6 +8,8 @@
 //! `Arc` is std's for the models, too: nothing is decided by a count of
 //! references, and loom would order every two drops of a session both ways.
 
+use std::task::{Context, Poll, Waker};
+
 #[cfg(asyncserver_loom)]
 pub(crate) use loom::sync::{MutexGuard, atomic};
 #[cfg(not(asyncserver_loom))]
@@ -31,6 +33,65 @@ impl<T> Mutex<T> {
         self.0
             .lock()
             .unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
+/// A place for one letter at a time, to one who waits for it and can be woken.
+#[derive(Debug)]
+pub(crate) struct Mailbox<T>(Mutex<Mail<T>>);
+
+#[derive(Debug)]
+struct Mail<T> {
+    letter: Option<T>,
+    /// Whoever changes anything takes it.
+    waker: Option<Waker>,
+    is_closed: bool,
+}
+
+impl<T> Mailbox<T> {
+    /// Empty.
+    pub(crate) fn new() -> Self {
+        Self(Mutex::new(Mail {
+            letter: None,
+            waker: None,
+            is_closed: false,
+        }))
+    }
+
+    /// From now on `cx` is woken for a letter.
+    pub(crate) fn wait(&self, cx: &Context<'_>) {
+        let before = self.0.lock().waker.replace(cx.waker().clone());
+        drop(before);
+    }
+
+    /// The letter, or `None` once it is closed; pending: `cx` is woken for either.
+    pub(crate) fn poll_letter(&self, cx: &Context<'_>) -> Poll<Option<T>> {
+        let mut mail = self.0.lock();
+        if mail.letter.is_some() || mail.is_closed {
+            return Poll::Ready(mail.letter.take());
+        }
+        let before = mail.waker.replace(cx.waker().clone());
+        drop(mail);
+        drop(before);
+        Poll::Pending
+    }
+
+    /// Leaves a letter; returns whom to wake for it. If it is closed, the letter comes back.
+    pub(crate) fn post(&self, letter: T) -> Result<Option<Waker>, T> {
+        let mut mail = self.0.lock();
+        if mail.is_closed {
+            return Err(letter);
+        }
+        debug_assert!(mail.letter.is_none(), "one at a time");
+        mail.letter = Some(letter);
+        Ok(mail.waker.take())
+    }
+
+    /// Closes it, whoever does; returns the letter that nobody took, and whom to wake.
+    pub(crate) fn close(&self) -> (Option<T>, Option<Waker>) {
+        let mut mail = self.0.lock();
+        mail.is_closed = true;
+        (mail.letter.take(), mail.waker.take())
     }
 }
 

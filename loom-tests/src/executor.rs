@@ -61,6 +61,12 @@ impl Workers {
         self.lock().held.pop_front()
     }
 
+    /// How many threads there have been.
+    #[must_use]
+    pub fn threads(&self) -> usize {
+        self.lock().threads.len()
+    }
+
     /// Waits until every thread has ended.
     ///
     /// # Panics

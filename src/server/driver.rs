@@ -129,6 +129,9 @@ pub(crate) struct Driver<S> {
     /// When it last did anything.
     last_active: Option<Instant>,
     gives_back: GivesBack,
+    /// When executor tasks of its own that have been idle for a while are ended, if there
+    /// may be any.
+    trims_at: Option<Instant>,
     context: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
     has_left: bool,
 }
@@ -164,6 +167,7 @@ impl<S: Transport> Driver<S> {
             gathered: 0,
             last_active: None,
             gives_back: GivesBack::Nothing,
+            trims_at: None,
             context: context.map(|token| Box::pin(token.cancelled_owned())),
             has_left: false,
         }
@@ -205,7 +209,7 @@ impl<S: Transport> Driver<S> {
         self.input(cx, now, &mut budget);
         self.poll_reading(cx, now);
         self.poll_new_local(cx);
-        let has_spawned = self.spawn_pending();
+        let has_spawned = self.spawn_pending(now);
         let gathers = self.gathers(&budget);
         let fetched = self.commit(gathers, now);
         let pulled = self.bodies.pull(&self.session, cx, now);
@@ -272,12 +276,13 @@ impl<S: Transport> Driver<S> {
         let may_write =
             (end.has_output || !self.unwritten.is_empty()) && self.write_side == Side::MayGoOn;
         let has_unread = may_read || (may_take(end.reading) && !self.buffer.is_empty());
-        let shrinks = self.shrink_if_quiet(now);
+        self.trim_runners(&end, now);
+        let shrinks = self.shrink_if_quiet(&end, now);
         let deadline = [end.next_deadline, shrinks].into_iter().flatten().min();
         if has_unread || may_write || self.alarm.is_due(deadline, now, cx) {
             return Turn::Again;
         }
-        self.shrink_at_rest();
+        self.shrink_at_rest(&end);
         if self.session.park(cx.waker()) {
             self.buffer.give_back();
             Turn::Park

@@ -5,6 +5,7 @@ mod blocking;
 mod boxed;
 mod group;
 mod running;
+mod single;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::task::{Context, Poll, Waker};
@@ -12,8 +13,9 @@ use std::task::{Context, Poll, Waker};
 pub(crate) use self::blocking::BlockingTask;
 pub(crate) use self::boxed::{AsyncFunction, BoxRunFuture, Call, FirstPoll, Spares};
 use self::boxed::{Begun, begin_in};
-pub(crate) use self::group::{GROUP, Group, SLOW_POLL, Single};
+pub(crate) use self::group::{GROUP, Group, SLOW_POLL};
 pub(crate) use self::running::{RunningTask, Watch};
+pub(crate) use self::single::{IdleRunner, Runner, Single};
 use super::error::TaskError;
 use super::session::{Ended, Finished, Session};
 use crate::proto::TaskKey;

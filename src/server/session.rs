@@ -14,12 +14,13 @@
 //!    whoever left the first of them; behind its end nothing is left there.
 //!
 //! Each side has a file: `for_driver` (and `parking`), `for_tasks`, `reader`, `for_handles`;
-//! `inbox` is between tasks and driver.
+//! `inbox` and `idle_runners` are between tasks and driver.
 
 mod effects;
 mod for_driver;
 mod for_handles;
 mod for_tasks;
+mod idle_runners;
 mod inbox;
 mod logs;
 mod parking;

@@ -7,15 +7,20 @@ use asyncserver_loom_tests::shim;
 use asyncserver_loom_tests::tally::Tally;
 use asyncserver_loom_tests::wire::request;
 
-use crate::tasks::{self, ID, TASK, cancelled_meanwhile, draining, end_beside, ok, open, world};
+use crate::tasks::{
+    self, ID, NEXT, TASK, answered_and_asked, cancelled_meanwhile, draining, end_beside, ok, open,
+    world,
+};
 
 mod explored {
     models! {
         Three: completion_meets_cancel_spawned, completion_meets_cancel_grouped,
             completion_meets_cancel_blocking, panic_meets_cancel, drop_by_executor_meets_cancel,
-            cancel_meets_group, cancel_meets_wait, cancel_meets_cancel, cancel_meets_cancel_on_the_wire, cancel_all_meets_new_request,
+            cancel_meets_group, cancel_meets_wait, cancel_meets_cancel,
+            cancel_meets_cancel_on_the_wire, cancel_all_meets_new_request,
             chunk_meets_cancel;
-        Four: completion_meets_two_cancels, completion_meets_cancel_and_disconnect;
+        Four: completion_meets_two_cancels, completion_meets_cancel_and_disconnect,
+            cancel_meets_idle_runner;
     }
 }
 
@@ -71,6 +76,16 @@ fn cancel_meets_group() {
 fn cancel_meets_wait() {
     let ended = cancelled_meanwhile(tasks::endless_spawned);
     assert_eq!(ended.answers[&ID.0], CANCELLED);
+}
+
+/// Its function is given to an executor task that falls asleep behind another one's.
+fn cancel_meets_idle_runner() {
+    let (world, served) = answered_and_asked(tasks::endless_spawned);
+    let client = world.client();
+    let canceller = shim::spawn(move || client.cancel(NEXT));
+    let ended = end_beside(world, served, [canceller]);
+    assert_eq!(ended.answers[&ID.0], ok("done"));
+    assert_eq!(ended.answers[&NEXT.0], CANCELLED);
 }
 
 fn cancel_meets_cancel() {

@@ -9,12 +9,14 @@ use asyncserver_loom_tests::shim::{self, JoinHandle};
 use asyncserver_loom_tests::wire::{Peer, request, wire};
 use asyncserver_loom_tests::world::World;
 
-use crate::tasks::{self, GRACE, ID, TASK, cancelled_meanwhile, draining, end_beside, ok};
+use crate::tasks::{
+    self, GRACE, ID, NEXT, TASK, answered_and_asked, cancelled_meanwhile, draining, end_beside, ok,
+};
 
 mod explored {
     models! {
         Three: completion_meets_sleep, completion_meets_sleep_grouped, disconnect_meets_first_turn,
-            cancel_meets_listener, completion_meets_listener;
+            cancel_meets_listener, completion_meets_listener, next_request_meets_idle_runner;
     }
 }
 
@@ -99,4 +101,13 @@ fn completion_meets_listener() {
     world.workers.release();
     let ended = end_beside(world, served, [listener]);
     assert_eq!(ended.answers[&ID.0], ok("done"));
+}
+
+/// The executor task that has answered falls asleep while it is given the next function.
+fn next_request_meets_idle_runner() {
+    let (world, served) = answered_and_asked(tasks::spawned);
+    let ended = end_beside(world, served, []);
+    for id in [ID, NEXT] {
+        assert_eq!(ended.answers[&id.0], ok("done"));
+    }
 }

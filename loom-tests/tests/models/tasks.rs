@@ -19,6 +19,8 @@ use asyncserver_loom_tests::world::{Ended, Served, World};
 pub(crate) const TASK: TaskCode = TaskCode(1);
 /// Its id.
 pub(crate) const ID: TaskId = TaskId(7);
+/// The id of the request behind it.
+pub(crate) const NEXT: TaskId = TaskId(8);
 /// The grace of cooperating tasks.
 pub(crate) const GRACE: Duration = Duration::from_secs(1);
 
@@ -77,6 +79,31 @@ pub(crate) fn cancelled_meanwhile(task: fn(&Tally) -> Registration) -> Ended {
     world.workers.release();
     let canceller = shim::spawn(move || client.cancel(ID));
     end_beside(world, served, [canceller])
+}
+
+/// A spawned task has answered, and its executor task may not have come to rest when it
+/// is given the function of the next request, for this task; then the stream ends.
+pub(crate) fn answered_and_asked(next: fn(&Tally) -> Registration) -> (World, (Served, Far)) {
+    const NEXT_TASK: TaskCode = TaskCode(2);
+    const KEEP_ALIVE: u8 = 250;
+    let world = World::new(Starts::AtOnce, |server, tally| {
+        let server = server.register(TASK, "task", spawned(tally));
+        server.register(NEXT_TASK, "next", next(tally))
+    });
+    let (near, far) = wire(Peer::IsDone, usize::MAX);
+    // What has had a request before keeps its idle executor tasks for a while.
+    far.send(&request(KEEP_ALIVE, 1, b""));
+    let mut connection = world.connect(near);
+    connection.settle();
+    far.send(&request(TASK.0, ID.0, b""));
+    connection.settle();
+    let answers = [request(0, 1, b""), request(0, ID.0, b"done")];
+    connection.run_until(&far, answers.iter().map(Vec::len).sum());
+    far.send(&request(NEXT_TASK.0, NEXT.0, b""));
+    connection.settle();
+    far.end();
+    assert_eq!(world.workers.threads(), 1, "the same runs both");
+    (world, (connection, far))
 }
 
 /// Answers `done` at its first poll.

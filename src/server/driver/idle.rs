@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Budget, Driver};
+use super::{Budget, Driver, TurnEnd};
 use crate::runtime::Transport;
 
 /// How long a connection that is quiet keeps the memory that it has used.
@@ -37,9 +37,30 @@ impl<S: Transport> Driver<S> {
         };
     }
 
+    /// Ends executor tasks of its own that have been idle for a while, also where the
+    /// connection is busy with something else.
+    pub(super) fn trim_runners(&mut self, end: &TurnEnd, now: Instant) {
+        let Some(at) = self.trims_at else {
+            return;
+        };
+        if at <= now {
+            self.session.trim_idle_runners();
+            self.trims_at = now.checked_add(QUIET);
+        }
+        // The last one may have become idle in a turn that did nothing else.
+        if !end.has_tasks && self.gives_back == GivesBack::Nothing {
+            self.gives_back = GivesBack::OnceQuiet;
+        }
+    }
+
+    /// From now on there may be some.
+    pub(super) fn note_runners(&mut self, now: Instant) {
+        self.trims_at = self.trims_at.or_else(|| now.checked_add(QUIET));
+    }
+
     /// A connection holds next to nothing but its tasks, once it has been quiet
     /// for a while. When that is to be looked at.
-    pub(super) fn shrink_if_quiet(&mut self, now: Instant) -> Option<Instant> {
+    pub(super) fn shrink_if_quiet(&mut self, end: &TurnEnd, now: Instant) -> Option<Instant> {
         if self.gives_back != GivesBack::OnceQuiet {
             return None;
         }
@@ -47,19 +68,22 @@ impl<S: Transport> Driver<S> {
         if now < at {
             return Some(at);
         }
-        self.give_back();
+        self.give_back(end);
         None
     }
 
     /// There is nothing to do now.
-    pub(super) fn shrink_at_rest(&mut self) {
+    pub(super) fn shrink_at_rest(&mut self, end: &TurnEnd) {
         if self.gives_back == GivesBack::AtRest {
-            self.give_back();
+            self.give_back(end);
         }
     }
 
-    fn give_back(&mut self) {
+    fn give_back(&mut self, end: &TurnEnd) {
         self.gives_back = GivesBack::Nothing;
+        if !end.has_tasks {
+            self.trims_at = None;
+        }
         self.give_back_output();
         self.local.shrink();
         self.session.shrink();

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::proto::TaskKey;
 use crate::server::registration::Registered;
-use crate::server::run::{BoxRunFuture, RunningTask};
+use crate::server::run::{BoxRunFuture, IdleRunner, RunningTask};
 use crate::server::session::{Batch, Ended, Finished};
 
 thread_local! {
@@ -32,6 +32,8 @@ pub(super) struct Lists {
     /// groups of one registration each, or by itself.
     pub(super) groups: Vec<NewGroup>,
     pub(super) singles: Vec<(Arc<Registered>, RunningTask)>,
+    /// Executor tasks for these, as they are handed out.
+    pub(super) idle: Vec<IdleRunner>,
     /// What pended in place and stays. Some of it goes on at once, and needs no
     /// place among what waits.
     pub(super) new_local: Vec<RunningTask>,
@@ -49,6 +51,7 @@ impl Lists {
         self.batch.ended.is_empty()
             && self.groups.is_empty()
             && self.singles.is_empty()
+            && self.idle.is_empty()
             && self.new_local.is_empty()
     }
 
@@ -56,6 +59,7 @@ impl Lists {
         let rooms = [
             self.batch.ended.capacity(),
             self.singles.capacity(),
+            self.idle.capacity(),
             self.new_local.capacity(),
         ];
         rooms.into_iter().all(|room| room <= MOST_KEPT)

@@ -15,8 +15,8 @@ use crate::server::admission::Registrations;
 use crate::server::reading::{ReadingFunction, ReadingStep};
 use crate::server::registration::{Execution, Function, Registered};
 use crate::server::run::{
-    AsyncFunction, BlockingTask, BoxRunFuture, Call, FirstPoll, GROUP, Group, RunningTask, Single,
-    Watch, begin_caught, drop_quietly, in_span, poll_in_place,
+    AsyncFunction, BlockingTask, BoxRunFuture, Call, FirstPoll, GROUP, Group, Runner, RunningTask,
+    Single, Watch, begin_caught, drop_quietly, in_span, poll_in_place,
 };
 use crate::server::session::Ended;
 use crate::server::task::{BlockingFunction, RunFunction, TaskContext};
@@ -228,14 +228,14 @@ impl<S: Transport> Driver<S> {
     }
 
     /// What pended moves to the executor; whether there was any.
-    pub(super) fn spawn_pending(&mut self) -> bool {
+    pub(super) fn spawn_pending(&mut self, now: Instant) -> bool {
         let Lists {
             groups, singles, ..
         } = self.lists.get();
         if groups.is_empty() && singles.is_empty() {
             return false;
         }
-        self.spawn_singles();
+        self.spawn_singles(now);
         let executor = &self.session.client().server.executor;
         for group in self.lists.get().groups.drain(..) {
             let NewGroup {
@@ -251,19 +251,27 @@ impl<S: Transport> Driver<S> {
     }
 
     /// Those that get an executor task each: all are counted before one runs.
-    fn spawn_singles(&mut self) {
-        let singles = &mut self.lists.get().singles;
-        if singles.is_empty() {
+    fn spawn_singles(&mut self, now: Instant) {
+        if self.lists.get().singles.is_empty() {
             return;
         }
+        self.note_runners(now);
+        let Lists { singles, idle, .. } = self.lists.get();
         self.session
             .drive(|state| state.single_runners += singles.len());
+        self.session.take_idle_runners(singles.len(), idle);
         // Each is dropped as a counted one, should the executor panic.
         let singles = singles.drain(..);
         let singles: Vec<_> = singles.map(|(of, task)| Single::new(task, of)).collect();
         let executor = &self.session.client().server.executor;
         for single in singles {
-            executor.spawn(Box::pin(single));
+            let refused = match idle.pop() {
+                Some(runner) => runner.run(single),
+                None => Err(single),
+            };
+            if let Err(single) = refused {
+                executor.spawn(Box::pin(Runner::new(single)));
+            }
         }
     }
 }

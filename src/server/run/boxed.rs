@@ -95,6 +95,11 @@ impl BoxRunFuture {
         }))
     }
 
+    /// With its own size, for one of an empty future.
+    fn bytes(&self) -> usize {
+        size_of::<Self>() + size_of_val(&*self.0)
+    }
+
     /// How it ended is left in `into`.
     pub(crate) fn poll(
         &mut self,
@@ -110,21 +115,29 @@ impl BoxRunFuture {
 /// Boxes of run functions that have ended. A driver's thread keeps them, not a
 /// connection.
 #[derive(Default)]
-pub(crate) struct Spares(Vec<BoxRunFuture>);
+pub(crate) struct Spares {
+    boxes: Vec<BoxRunFuture>,
+    /// What they take.
+    bytes: usize,
+}
 
 impl Spares {
-    /// So many are kept at most, of so many bytes each.
-    const MOST: usize = 256;
+    /// So many bytes are kept at most, in boxes of so many each.
+    const MOST_BYTES: usize = 256 << 10;
     const LARGEST: usize = 1024;
 
     pub(crate) fn keep(&mut self, boxed: BoxRunFuture) {
-        if self.0.len() < Self::MOST && size_of_val(&*boxed.0) <= Self::LARGEST {
-            self.0.push(boxed);
+        let bytes = boxed.bytes();
+        if bytes <= Self::LARGEST && self.bytes + bytes <= Self::MOST_BYTES {
+            self.bytes += bytes;
+            self.boxes.push(boxed);
         }
     }
 
     pub(crate) fn take(&mut self) -> Option<BoxRunFuture> {
-        self.0.pop()
+        let boxed = self.boxes.pop()?;
+        self.bytes -= boxed.bytes();
+        Some(boxed)
     }
 }
 
@@ -275,9 +288,14 @@ mod tests {
         let mut spares = Spares::default();
         spares.keep(waits_with::<{ Spares::LARGEST }>.new_box());
         assert!(spares.take().is_none());
-        for _ in 0..=Spares::MOST {
-            spares.keep(waits_with::<16>.new_box());
+        let bytes = waits_with::<16>.new_box().bytes();
+        let most = Spares::MOST_BYTES / bytes;
+        // Twice: those that were taken count no more.
+        for _ in 0..2 {
+            for _ in 0..=most {
+                spares.keep(waits_with::<16>.new_box());
+            }
+            assert_eq!(std::iter::from_fn(|| spares.take()).count(), most);
         }
-        assert_eq!(std::iter::from_fn(|| spares.take()).count(), Spares::MOST);
     }
 }

@@ -11,7 +11,7 @@ use futures_util::stream::FuturesUnordered;
 
 use super::running::{RunningTask, is_same};
 use super::unless_panics;
-use crate::server::registration::{Execution, Registered};
+use crate::server::registration::Registered;
 use crate::server::session::{Runners, Session};
 
 /// How many run functions share one executor task.
@@ -115,59 +115,20 @@ impl Drop for Group {
 }
 
 /// When a poll begins whose slowness is to be noted.
-fn begin_poll(session: &Session, registered: Option<&Arc<Registered>>) -> Option<Instant> {
+pub(super) fn begin_poll(
+    session: &Session,
+    registered: Option<&Arc<Registered>>,
+) -> Option<Instant> {
     registered.map(|_| session.client().server.clock.now())
 }
 
-fn end_poll(session: &Session, registered: Option<&Arc<Registered>>, began: Option<Instant>) {
+pub(super) fn end_poll(
+    session: &Session,
+    registered: Option<&Arc<Registered>>,
+    began: Option<Instant>,
+) {
     if let (Some(registered), Some(began)) = (registered, began) {
         let took = session.client().server.clock.now() - began;
         registered.note_poll(took > SLOW_POLL);
-    }
-}
-
-/// One run function, in an executor task of its own.
-pub(crate) struct Single {
-    function: RunningTask,
-    /// If it may get back into groups once it proves quick.
-    registered: Option<Arc<Registered>>,
-    /// Counted in the session's single runners.
-    is_counted: bool,
-}
-
-impl Single {
-    /// It has to be counted before it is polled or dropped.
-    pub(crate) fn new(function: RunningTask, registered: Arc<Registered>) -> Self {
-        let spawns = registered.registration.execution == Execution::Spawn;
-        Self {
-            function,
-            registered: (!spawns).then_some(registered),
-            is_counted: true,
-        }
-    }
-}
-
-impl Future for Single {
-    type Output = ();
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        let this = &mut *self;
-        let began = begin_poll(&this.function.session, this.registered.as_ref());
-        let polled = Pin::new(&mut this.function).poll(cx);
-        let session = &this.function.session;
-        end_poll(session, this.registered.as_ref(), began);
-        polled.map(|ended| {
-            this.is_counted = false;
-            session.finish_batch([ended], Runners::Single);
-        })
-    }
-}
-
-impl Drop for Single {
-    fn drop(&mut self) {
-        if self.is_counted {
-            let session = &self.function.session;
-            session.drive(|state| state.single_runners -= 1);
-        }
     }
 }

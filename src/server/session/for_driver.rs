@@ -321,8 +321,8 @@ impl Session {
             if let Some(pended) = &mut state.pended {
                 pended.shrink();
             }
-            self.0.inbox.lock().shrink();
         });
+        self.shrink_inbox();
     }
 }
 

@@ -9,10 +9,11 @@ use std::time::Instant;
 use bytes::BytesMut;
 
 use super::effects::{AfterUnlock, Unwanted};
+use super::idle_runners::IdleRunners;
 use super::{Ended, Finished, Session, State, notice};
 use crate::canary::{Canary, planted};
 use crate::proto::TaskKey;
-use crate::server::run::{Spares, drop_results};
+use crate::server::run::{IdleRunner, Spares, drop_results};
 
 /// Results that the driver commits in one turn, and bytes of theirs (L13).
 const TURN_RESULTS: usize = 256;
@@ -46,6 +47,8 @@ pub(super) struct Inbox {
     singles: usize,
     /// Of run functions that wait by themselves, for those who have an order for one.
     wakers: Vec<(TaskKey, Waker)>,
+    /// Executor tasks of single runners that have ended.
+    pub(super) idle: IdleRunners,
     /// Nobody comes any more.
     is_closed: bool,
 }
@@ -117,10 +120,11 @@ impl Inbox {
         }
     }
 
-    /// Gives back what it does not need.
-    pub(super) fn shrink(&mut self) {
+    /// Gives back what it does not need, runners to be dropped outside of the locks.
+    fn shrink(&mut self) -> IdleRunners {
         self.finished.shrink_to_fit();
         self.wakers.shrink_to_fit();
+        std::mem::take(&mut self.idle)
     }
 }
 
@@ -132,6 +136,25 @@ impl Session {
         B: AsMut<[Finished]> + IntoIterator<Item = Finished>,
     {
         let left = self.0.inbox.lock().leave(batch, runners);
+        self.see_to(left, runners);
+    }
+
+    /// The result of a single runner, which is idle from now on; `false`: there is no
+    /// need for it any more.
+    pub(crate) fn finish_single(
+        &self,
+        finished: Finished,
+        idle: impl FnOnce() -> IdleRunner,
+    ) -> bool {
+        let mut inbox = self.0.inbox.lock();
+        let left = inbox.leave([finished], Runners::Single);
+        let is_kept = !inbox.is_closed && inbox.idle.keep(idle);
+        drop(inbox);
+        self.see_to(left, Runners::Single);
+        is_kept
+    }
+
+    fn see_to(&self, left: Left<impl AsMut<[Finished]>>, runners: Runners) {
         match left {
             Left::First if !planted(Canary::LostWakeUp) => self.wake_driver(),
             Left::First | Left::BehindOthers => {}
@@ -212,7 +235,17 @@ impl Session {
 
     /// Nothing is left here from now on.
     pub(super) fn close_inbox(&self) {
-        self.0.inbox.lock().is_closed = true;
+        let mut inbox = self.0.inbox.lock();
+        inbox.is_closed = true;
+        let idle = inbox.shrink();
+        drop(inbox);
+        drop(idle);
+    }
+
+    /// Gives back what the inbox does not need.
+    pub(super) fn shrink_inbox(&self) {
+        let idle = self.0.inbox.lock().shrink();
+        drop(idle);
     }
 
     fn commit_results(
