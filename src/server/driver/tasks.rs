@@ -22,6 +22,10 @@ use crate::server::session::Ended;
 use crate::server::task::{BlockingFunction, RunFunction, TaskContext};
 use crate::wire::{ErrorCode, RequestHeader, TaskId};
 
+/// Room in the list of a new group: little enough for the allocator to keep it with the
+/// thread that frees it, which is another one.
+const GROUP_ROOM: usize = 16;
+
 impl<S: Transport> Driver<S> {
     fn context(&self, key: TaskKey, id: TaskId) -> TaskContext {
         TaskContext {
@@ -161,11 +165,15 @@ impl<S: Transport> Driver<S> {
                 });
                 match last {
                     Some(group) => group.members.push(task(Watch::Group)),
-                    None => groups.push(NewGroup {
-                        registered: Arc::clone(registered),
-                        members: vec![task(Watch::Group)],
-                        seen_orders,
-                    }),
+                    None => {
+                        let mut members = Vec::with_capacity(GROUP_ROOM);
+                        members.push(task(Watch::Group));
+                        groups.push(NewGroup {
+                            registered: Arc::clone(registered),
+                            members,
+                            seen_orders,
+                        });
+                    }
                 }
             }
             Execution::Auto | Execution::Spawn => {

@@ -83,11 +83,12 @@ impl Future for Group {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let this = &mut *self;
         let began = begin_poll(&this.session, this.registered.as_ref());
+        // Most end in their first poll here, or soon.
+        let mut batch = Vec::with_capacity(this.joining.len());
         this.members.extend(std::mem::take(&mut this.joining));
         if this.session.orders() != this.seen_orders {
             this.pass_orders_on(cx);
         }
-        let mut batch = Vec::new();
         let polled = loop {
             match Pin::new(&mut this.members).poll_next(cx) {
                 Poll::Ready(Some(ended)) => batch.push(ended),
