@@ -16,7 +16,9 @@ pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 /// Runs futures and blocking functions beside the connections.
 ///
-/// What an executor drops unfinished ends its task as cancelled.
+/// What an executor drops unfinished ends its task as cancelled. A future may wait for
+/// its connection's next run function once it has run one, for some tenths of a second
+/// at most where the connection goes on.
 ///
 /// ```
 /// use asyncserver::runtime::{Executor, TokioExecutor};

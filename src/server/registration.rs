@@ -34,6 +34,8 @@ pub enum Execution {
     /// connection, even its deadlines (PROTOCOL D4).
     Local,
     /// On the executor from the start, each by itself: for tasks that compute.
+    /// An executor task that has run one runs others of its connection behind it,
+    /// so that what it sees of the executor (a task's id, say) is no task's own.
     Spawn,
 }
 
