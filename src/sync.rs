@@ -1,5 +1,5 @@
 //! The facade over the primitives that the loom models replace: std's normally,
-//! loom's under `--cfg asyncserver_loom`.
+//! loom's under `--cfg asyncserver_loom`; and what is made of nothing but these.
 //!
 //! loom knows nothing of poisoning's uses here, so the facade's `Mutex` never
 //! reports it: user code does not run under a lock, and a panic of our own
@@ -87,7 +87,15 @@ impl<T> Mailbox<T> {
         Ok(mail.waker.take())
     }
 
-    /// Closes it, whoever does; returns the letter that nobody took, and whom to wake.
+    /// Takes a letter back that nobody has taken, and closes it; otherwise nothing changes.
+    pub(crate) fn take_back(&self) -> Option<T> {
+        let mut mail = self.0.lock();
+        let letter = mail.letter.take();
+        mail.is_closed |= letter.is_some();
+        letter
+    }
+
+    /// From now on no letter can be left; returns the one that nobody took, and whom to wake.
     pub(crate) fn close(&self) -> (Option<T>, Option<Waker>) {
         let mut mail = self.0.lock();
         mail.is_closed = true;

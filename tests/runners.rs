@@ -121,6 +121,26 @@ async fn an_idle_executor_task_is_woken_by_its_newest_waker() {
     scene.client.expect(ok(2, "message")).await;
 }
 
+/// Nobody else would poll it.
+#[tokio::test(start_paused = true)]
+async fn a_function_whose_wake_up_panics_gets_a_new_executor_task() {
+    struct Panics;
+    impl Wake for Panics {
+        fn wake(self: Arc<Self>) {
+            std::panic::resume_unwind(Box::new("planned"));
+        }
+    }
+    let mut scene = Scene::new();
+    let mut runner = scene.idle_runner().await;
+    let waker = Waker::from(Arc::new(Panics));
+    let mut cx = Context::from_waker(&waker);
+    assert!(runner.0.as_mut().poll(&mut cx).is_pending());
+    scene.ask(SPAWNED, 2).await;
+    assert!(scene.only_new_task().go_on().is_pending());
+    scene.client.expect(ok(2, "message")).await;
+    assert!(runner.go_on().is_ready());
+}
+
 #[tokio::test(start_paused = true)]
 async fn functions_that_run_at_once_have_an_executor_task_each() {
     let mut scene = Scene::new();
@@ -217,6 +237,25 @@ async fn the_executor_task_of_a_function_that_was_stuck_ends_as_well() {
     settle().await;
     assert_eq!(scene.server.task_count(), 0);
     assert!(runner.go_on().is_ready());
+}
+
+/// Nothing is written when it ends, and the connection is not without tasks either.
+#[tokio::test(start_paused = true)]
+async fn the_executor_task_of_a_function_that_was_stuck_ends_beside_one_that_waits() {
+    let mut scene = Scene::new();
+    scene.ask(WAITS, 1).await;
+    let mut waits = scene.only_new_task();
+    assert!(waits.go_on().is_pending());
+    scene.ask(WAITS, 2).await;
+    scene.ask(CANCEL, 2).await;
+    scene.expect_cancelled(2).await;
+    sleep(ms(500)).await;
+    let mut runner = scene.only_new_task();
+    assert!(runner.go_on().is_pending());
+    settle().await;
+    assert_eq!(scene.server.task_count(), 1);
+    assert!(runner.go_on().is_ready());
+    assert!(waits.go_on().is_pending());
 }
 
 #[tokio::test(start_paused = true)]

@@ -16,9 +16,9 @@ pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 /// Runs futures and blocking functions beside the connections.
 ///
-/// What an executor drops unfinished ends its task as cancelled. A future may wait for
-/// its connection's next run function once it has run one, for some tenths of a second
-/// at most where the connection goes on.
+/// What an executor drops unfinished ends its task as cancelled. A future that has run
+/// one function may wait for its connection's next, for some tenths of a second at most:
+/// what an executor puts around a future (a span, a limit) holds for all of them.
 ///
 /// ```
 /// use asyncserver::runtime::{Executor, TokioExecutor};

@@ -34,8 +34,9 @@ pub enum Execution {
     /// connection, even its deadlines (PROTOCOL D4).
     Local,
     /// On the executor from the start, each by itself: for tasks that compute.
-    /// An executor task that has run one runs others of its connection behind it,
-    /// so that what it sees of the executor (a task's id, say) is no task's own.
+    /// An executor task that has run one runs others of its connection behind it (also
+    /// those that `Auto` moves there by themselves): what belongs to an executor
+    /// task, its id, say, or an abort handle, belongs to all of them.
     Spawn,
 }
 

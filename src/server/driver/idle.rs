@@ -39,7 +39,7 @@ impl<S: Transport> Driver<S> {
 
     /// Ends executor tasks of its own that have been idle for a while, also where the
     /// connection is busy with something else.
-    pub(super) fn trim_runners(&mut self, end: &TurnEnd, now: Instant) {
+    pub(super) fn trim_runners(&mut self, now: Instant) {
         let Some(at) = self.trims_at else {
             return;
         };
@@ -47,8 +47,8 @@ impl<S: Transport> Driver<S> {
             self.session.trim_idle_runners();
             self.trims_at = now.checked_add(QUIET);
         }
-        // The last one may have become idle in a turn that did nothing else.
-        if !end.has_tasks && self.gives_back == GivesBack::Nothing {
+        // They may have become idle in a turn that did nothing else.
+        if self.gives_back == GivesBack::Nothing && self.session.has_idle_runners() {
             self.gives_back = GivesBack::OnceQuiet;
         }
     }

@@ -95,9 +95,9 @@ impl BoxRunFuture {
         }))
     }
 
-    /// With its own size, for one of an empty future.
-    fn bytes(&self) -> usize {
-        size_of::<Self>() + size_of_val(&*self.0)
+    /// What it takes, its place in a list included; for a box that is of use to others.
+    fn bytes(&self) -> Option<usize> {
+        self.0.bytes().map(|bytes| size_of::<Self>() + bytes)
     }
 
     /// How it ended is left in `into`.
@@ -127,7 +127,9 @@ impl Spares {
     const LARGEST: usize = 1024;
 
     pub(crate) fn keep(&mut self, boxed: BoxRunFuture) {
-        let bytes = boxed.bytes();
+        let Some(bytes) = boxed.bytes() else {
+            return;
+        };
         if bytes <= Self::LARGEST && self.bytes + bytes <= Self::MOST_BYTES {
             self.bytes += bytes;
             self.boxes.push(boxed);
@@ -136,7 +138,7 @@ impl Spares {
 
     pub(crate) fn take(&mut self) -> Option<BoxRunFuture> {
         let boxed = self.boxes.pop()?;
-        self.bytes -= boxed.bytes();
+        self.bytes -= boxed.bytes().unwrap_or_default();
         Some(boxed)
     }
 }
@@ -160,6 +162,9 @@ pub(crate) fn begin_in(
 }
 
 trait RunBox: Send {
+    /// Of the box alone; `None`: no other call fits.
+    fn bytes(&self) -> Option<usize>;
+
     fn poll(
         self: Pin<&mut Self>,
         session: &Session,
@@ -191,6 +196,10 @@ where
     Fut: Future<Output = Result<R, TaskError>> + Send + 'static,
     R: Into<Response> + 'static,
 {
+    fn bytes(&self) -> Option<usize> {
+        Some(size_of_val(self))
+    }
+
     #[inline]
     fn poll(
         self: Pin<&mut Self>,
@@ -248,6 +257,10 @@ struct InSpan {
 }
 
 impl RunBox for InSpan {
+    fn bytes(&self) -> Option<usize> {
+        None
+    }
+
     fn poll(
         mut self: Pin<&mut Self>,
         session: &Session,
@@ -288,8 +301,10 @@ mod tests {
         let mut spares = Spares::default();
         spares.keep(waits_with::<{ Spares::LARGEST }>.new_box());
         assert!(spares.take().is_none());
+        spares.keep(waits_with::<16>.new_box().in_span(tracing::Span::none()));
+        assert!(spares.take().is_none(), "that box is its function's own");
         let bytes = waits_with::<16>.new_box().bytes();
-        let most = Spares::MOST_BYTES / bytes;
+        let most = Spares::MOST_BYTES / bytes.unwrap();
         // Twice: those that were taken count no more.
         for _ in 0..2 {
             for _ in 0..=most {

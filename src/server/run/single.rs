@@ -11,7 +11,7 @@ use super::group::{begin_poll, end_poll};
 use super::running::RunningTask;
 use super::unless_panics;
 use crate::server::registration::{Execution, Registered};
-use crate::server::session::Finished;
+use crate::server::session::{Finished, Runners};
 use crate::sync::Mailbox;
 
 /// One run function that has an executor task to itself.
@@ -69,17 +69,26 @@ impl Runner {
         }
     }
 
-    /// Looks for the next function; ready: there will be none.
-    fn poll_next(&mut self, cx: &Context<'_>) -> Poll<()> {
-        let Some(mailbox) = &self.mailbox else {
+    /// Leaves a result, and itself for the next function; ready: nobody needs it.
+    fn finish(&mut self, finished: Finished, cx: &Context<'_>) -> Poll<()> {
+        let Some(single) = &self.single else {
             return Poll::Ready(());
         };
-        match mailbox.poll_letter(cx) {
-            Poll::Ready(None) => return Poll::Ready(()),
-            Poll::Ready(single) => self.single = single,
-            Poll::Pending => {}
+        let session = &single.function.session;
+        let mailbox = self.mailbox.get_or_insert_with(|| Arc::new(Mailbox::new()));
+        // Before it is found idle: who has a function for it wakes it.
+        let is_kept = match unless_panics(|| mailbox.wait(cx)) {
+            Some(()) => session.finish_single(finished, || IdleRunner(Some(Arc::clone(mailbox)))),
+            None => {
+                session.finish_batch([finished], Runners::Single);
+                false
+            }
+        };
+        self.single = None;
+        match is_kept {
+            true => Poll::Pending,
+            false => Poll::Ready(()),
         }
-        Poll::Pending
     }
 }
 
@@ -88,23 +97,14 @@ impl Future for Runner {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let this = &mut *self;
-        if this.single.is_none() && this.poll_next(cx).is_ready() {
-            return Poll::Ready(());
+        if let (None, Some(mailbox)) = (&this.single, &this.mailbox) {
+            this.single = ready!(mailbox.poll_letter(cx));
         }
         let Some(single) = &mut this.single else {
-            return Poll::Pending;
+            return Poll::Ready(());
         };
         let finished = ready!(single.poll(cx));
-        let mailbox = this.mailbox.get_or_insert_with(|| Arc::new(Mailbox::new()));
-        // Before it is found idle: who has a function for it wakes it.
-        mailbox.wait(cx);
-        let idle = || IdleRunner(Some(Arc::clone(mailbox)));
-        let is_kept = single.function.session.finish_single(finished, idle);
-        this.single = None;
-        match is_kept {
-            true => Poll::Pending,
-            false => Poll::Ready(()),
-        }
+        this.finish(finished, cx)
     }
 }
 
@@ -127,22 +127,28 @@ impl IdleRunner {
         Self(None)
     }
 
-    /// Has it run the function; gives that back if the executor has dropped the runner.
+    /// Has it run the function; gives that back if the executor has dropped the runner,
+    /// or panics and might never poll it.
     pub(crate) fn run(mut self, single: Single) -> Result<(), Single> {
         let Some(mailbox) = self.0.take() else {
             return Err(single);
         };
-        let waker = mailbox.post(single)?;
-        waker.map(|waker| unless_panics(|| waker.wake()));
+        if let Some(waker) = mailbox.post(single)?
+            && unless_panics(|| waker.wake()).is_none()
+            && let Some(single) = mailbox.take_back()
+        {
+            return Err(single);
+        }
         Ok(())
     }
 }
 
 impl Drop for IdleRunner {
     fn drop(&mut self) {
-        if let Some(mailbox) = self.0.take() {
-            let (_, waker) = mailbox.close();
-            waker.map(|waker| unless_panics(|| waker.wake()));
+        if let Some(mailbox) = self.0.take()
+            && let (_, Some(waker)) = mailbox.close()
+        {
+            unless_panics(|| waker.wake());
         }
     }
 }

@@ -94,7 +94,7 @@ pub(crate) struct TurnEnd {
     pub(crate) next_deadline: Option<Instant>,
     pub(crate) reading: Reading,
     pub(crate) has_output: bool,
-    /// Whether there are tasks that have not been answered.
+    /// Whether there are tasks that have not been answered, or are stuck.
     pub(crate) has_tasks: bool,
 }
 

@@ -44,6 +44,10 @@ impl Session {
         self.0.inbox.lock().idle.take(most, into);
     }
 
+    pub(crate) fn has_idle_runners(&self) -> bool {
+        !self.0.inbox.lock().idle.idle.is_empty()
+    }
+
     /// Ends those that nobody has needed since the last time.
     pub(crate) fn trim_idle_runners(&self) {
         // They are woken, and dropped, once the lock has been released.
