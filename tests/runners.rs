@@ -206,8 +206,12 @@ async fn an_idle_executor_task_ends_once_its_connection_is_quiet() {
 async fn an_idle_executor_task_ends_with_its_connection() {
     let mut scene = Scene::new();
     let mut runner = scene.idle_runner().await;
-    scene.client.end().await;
+    // Whoever still has a handle keeps what tasks and handles share.
+    let client = only_client(&scene.server).await;
+    client.close();
+    scene.client.finish().await;
     assert!(runner.go_on().is_ready());
+    drop(client);
 }
 
 /// Nobody is there any more to give it another function.
