@@ -276,13 +276,13 @@ impl<S: Transport> Driver<S> {
         let may_write =
             (end.has_output || !self.unwritten.is_empty()) && self.write_side == Side::MayGoOn;
         let has_unread = may_read || (may_take(end.reading) && !self.buffer.is_empty());
-        self.trim_runners(now);
-        let shrinks = self.shrink_if_quiet(&end, now);
+        self.trim_runners(&end, now);
+        let shrinks = self.shrink_if_quiet(now);
         let deadline = [end.next_deadline, shrinks].into_iter().flatten().min();
         if has_unread || may_write || self.alarm.is_due(deadline, now, cx) {
             return Turn::Again;
         }
-        self.shrink_at_rest(&end);
+        self.shrink_at_rest();
         if self.session.park(cx.waker()) {
             self.buffer.give_back();
             Turn::Park

@@ -39,13 +39,14 @@ impl<S: Transport> Driver<S> {
 
     /// Ends executor tasks of its own that have been idle for a while, also where the
     /// connection is busy with something else.
-    pub(super) fn trim_runners(&mut self, now: Instant) {
+    pub(super) fn trim_runners(&mut self, end: &TurnEnd, now: Instant) {
         let Some(at) = self.trims_at else {
             return;
         };
         if at <= now {
             self.session.trim_idle_runners();
-            self.trims_at = now.checked_add(QUIET);
+            let may_have_some = end.has_tasks || self.session.has_idle_runners();
+            self.trims_at = now.checked_add(QUIET).filter(|_| may_have_some);
         }
         // They may have become idle in a turn that did nothing else.
         if self.gives_back == GivesBack::Nothing && self.session.has_idle_runners() {
@@ -60,7 +61,7 @@ impl<S: Transport> Driver<S> {
 
     /// A connection holds next to nothing but its tasks, once it has been quiet
     /// for a while. When that is to be looked at.
-    pub(super) fn shrink_if_quiet(&mut self, end: &TurnEnd, now: Instant) -> Option<Instant> {
+    pub(super) fn shrink_if_quiet(&mut self, now: Instant) -> Option<Instant> {
         if self.gives_back != GivesBack::OnceQuiet {
             return None;
         }
@@ -68,22 +69,19 @@ impl<S: Transport> Driver<S> {
         if now < at {
             return Some(at);
         }
-        self.give_back(end);
+        self.give_back();
         None
     }
 
     /// There is nothing to do now.
-    pub(super) fn shrink_at_rest(&mut self, end: &TurnEnd) {
+    pub(super) fn shrink_at_rest(&mut self) {
         if self.gives_back == GivesBack::AtRest {
-            self.give_back(end);
+            self.give_back();
         }
     }
 
-    fn give_back(&mut self, end: &TurnEnd) {
+    fn give_back(&mut self) {
         self.gives_back = GivesBack::Nothing;
-        if !end.has_tasks {
-            self.trims_at = None;
-        }
         self.give_back_output();
         self.local.shrink();
         self.session.shrink();

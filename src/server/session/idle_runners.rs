@@ -44,6 +44,7 @@ impl Session {
         self.0.inbox.lock().idle.take(most, into);
     }
 
+    /// Whether there are any.
     pub(crate) fn has_idle_runners(&self) -> bool {
         !self.0.inbox.lock().idle.idle.is_empty()
     }
