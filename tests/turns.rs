@@ -378,3 +378,32 @@ async fn a_body_that_goes_on_is_written_in_large_parts() {
     let writes = moved.writes.load(Ordering::Relaxed);
     assert!(written / writes > 200 << 10, "{writes} writes");
 }
+
+/// L13: a connection that always has more keeps nobody from what the runtime is told of.
+#[test]
+fn a_connection_that_always_has_more_lets_the_runtime_look_at_its_sockets() {
+    // Nothing but the end of all that is ready has this runtime look at its sockets.
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_io()
+        .event_interval(u32::MAX)
+        .build()
+        .unwrap();
+    runtime.block_on(async {
+        let server = with_echo_and_sleep(Server::builder()).build();
+        let requests = (0..100_000).flat_map(|id| request(ECHO, id, b""));
+        let moved = Moved::default();
+        let transport = moved.busy(requests.collect::<Vec<_>>());
+        let connection = server.handle_connection(transport, ConnectionOptions::default());
+        let socket = tokio::net::UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        let address = socket.local_addr().unwrap();
+        let sender = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+        sender.send_to(b"news", address).unwrap();
+        tokio::select! {
+            biased;
+            _ = connection => panic!("the transport has not ended"),
+            news = socket.readable() => news.unwrap(),
+        }
+        let written = moved.written.load(Ordering::Relaxed);
+        assert!((1..100_000).contains(&(written / 9)), "{written} bytes");
+    });
+}
