@@ -103,6 +103,46 @@ impl<T> Mailbox<T> {
     }
 }
 
+/// Which of some have been woken, for the one who polls them all.
+#[derive(Debug)]
+pub(crate) struct WokenSet {
+    places: atomic::AtomicU64,
+    poller: Mutex<Option<Waker>>,
+}
+
+impl WokenSet {
+    /// How many places there are.
+    pub(crate) const MOST: usize = u64::BITS as usize;
+
+    /// Empty.
+    pub(crate) fn new() -> Self {
+        Self {
+            places: atomic::AtomicU64::new(0),
+            poller: Mutex::new(None),
+        }
+    }
+
+    /// Who is woken from now on.
+    pub(crate) fn set_poller(&self, poller: Waker) {
+        let before = self.poller.lock().replace(poller);
+        drop(before);
+    }
+
+    /// Adds a place; returns whom to wake, if it is the first one.
+    pub(crate) fn insert(&self, place: u32) -> Option<Waker> {
+        let before = self.places.fetch_or(1 << place, atomic::Ordering::AcqRel);
+        match before {
+            0 => self.poller.lock().clone(),
+            _ => None,
+        }
+    }
+
+    /// Moves all places out.
+    pub(crate) fn take(&self) -> u64 {
+        self.places.swap(0, atomic::Ordering::AcqRel)
+    }
+}
+
 /// Counts orders to run functions, modulo 2³². Whoever was woken because of one sees it.
 #[derive(Debug)]
 pub(crate) struct OrderCount(atomic::AtomicU32);

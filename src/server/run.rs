@@ -4,6 +4,8 @@
 mod blocking;
 mod boxed;
 mod group;
+mod idle;
+mod members;
 mod running;
 mod single;
 
@@ -13,9 +15,10 @@ use std::task::{Context, Poll, Waker};
 pub(crate) use self::blocking::BlockingTask;
 pub(crate) use self::boxed::{AsyncFunction, BoxRunFuture, Call, FirstPoll, Spares};
 use self::boxed::{Begun, begin_in};
-pub(crate) use self::group::{GROUP, Group, SLOW_POLL};
+pub(crate) use self::group::{GROUP, Group, IdleGroup, NewGroup, SLOW_POLL};
+pub(crate) use self::idle::IdleRunner;
 pub(crate) use self::running::{RunningTask, Watch};
-pub(crate) use self::single::{IdleRunner, Runner, Single};
+pub(crate) use self::single::{Runner, Single};
 use super::error::TaskError;
 use super::session::{Ended, Finished, Session};
 use crate::proto::TaskKey;

@@ -8,8 +8,8 @@ use asyncserver_loom_tests::tally::Tally;
 use asyncserver_loom_tests::wire::request;
 
 use crate::tasks::{
-    self, ID, NEXT, TASK, answered_and_asked, cancelled_meanwhile, draining, end_beside, ok, open,
-    world,
+    self, ID, NEXT, TASK, answered_and_asked, cancelled_meanwhile, draining, draining_all,
+    end_beside, ok, open, world,
 };
 
 mod explored {
@@ -20,7 +20,7 @@ mod explored {
             cancel_meets_cancel_on_the_wire, cancel_all_meets_new_request,
             chunk_meets_cancel;
         Four: completion_meets_two_cancels, completion_meets_cancel_and_disconnect,
-            cancel_meets_idle_runner;
+            cancel_meets_idle_runner, cancel_meets_idle_group, two_cancels_meet_group;
     }
 }
 
@@ -78,14 +78,35 @@ fn cancel_meets_wait() {
     assert_eq!(ended.answers[&ID.0], CANCELLED);
 }
 
+/// Two members are told to end, and wake their group beside each other and its poll.
+fn two_cancels_meet_group() {
+    let world = world(tasks::tidy_grouped);
+    let served = draining_all(&world, &[ID, NEXT]);
+    let clients = [(world.client(), ID), (world.client(), NEXT)];
+    world.workers.release();
+    let cancellers = clients.map(|(client, id)| shim::spawn(move || client.cancel(id)));
+    let ended = end_beside(world, served, cancellers);
+    for id in [ID, NEXT] {
+        assert_eq!(ended.answers[&id.0], ok("tidied"));
+    }
+}
+
 /// Its function is given to an executor task that falls asleep behind another one's.
-fn cancel_meets_idle_runner() {
-    let (world, served) = answered_and_asked(tasks::endless_spawned);
+fn cancel_meets_idle(first: fn(&Tally) -> Registration, cancelled: fn(&Tally) -> Registration) {
+    let (world, served) = answered_and_asked(first, cancelled);
     let client = world.client();
     let canceller = shim::spawn(move || client.cancel(NEXT));
     let ended = end_beside(world, served, [canceller]);
     assert_eq!(ended.answers[&ID.0], ok("done"));
     assert_eq!(ended.answers[&NEXT.0], CANCELLED);
+}
+
+fn cancel_meets_idle_runner() {
+    cancel_meets_idle(tasks::spawned, tasks::endless_spawned);
+}
+
+fn cancel_meets_idle_group() {
+    cancel_meets_idle(tasks::grouped, tasks::endless);
 }
 
 fn cancel_meets_cancel() {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use asyncserver::server::{ClientHandle, Observer, Registration, TaskContext};
 use asyncserver_loom_tests::executor::Starts;
 use asyncserver_loom_tests::shim::{self, JoinHandle};
+use asyncserver_loom_tests::tally::Tally;
 use asyncserver_loom_tests::wire::{Peer, request, wire};
 use asyncserver_loom_tests::world::World;
 
@@ -16,11 +17,12 @@ use crate::tasks::{
 mod explored {
     models! {
         Three: completion_meets_sleep, completion_meets_sleep_grouped, disconnect_meets_first_turn,
-            cancel_meets_listener, completion_meets_listener, next_request_meets_idle_runner;
+            cancel_meets_listener, completion_meets_listener, next_request_meets_idle_runner,
+            next_request_meets_idle_group;
     }
 }
 
-fn completion_meets_sleep_of(task: fn(&asyncserver_loom_tests::tally::Tally) -> Registration) {
+fn completion_meets_sleep_of(task: fn(&Tally) -> Registration) {
     let world = World::new(Starts::AtOnce, |server, tally| {
         server.register(TASK, "task", task(tally))
     });
@@ -104,10 +106,18 @@ fn completion_meets_listener() {
 }
 
 /// The executor task that has answered falls asleep while it is given the next function.
-fn next_request_meets_idle_runner() {
-    let (world, served) = answered_and_asked(tasks::spawned);
+fn next_request_meets_idle(task: fn(&Tally) -> Registration) {
+    let (world, served) = answered_and_asked(task, task);
     let ended = end_beside(world, served, []);
     for id in [ID, NEXT] {
         assert_eq!(ended.answers[&id.0], ok("done"));
     }
+}
+
+fn next_request_meets_idle_runner() {
+    next_request_meets_idle(tasks::spawned);
+}
+
+fn next_request_meets_idle_group() {
+    next_request_meets_idle(tasks::grouped);
 }

@@ -39,8 +39,15 @@ pub(crate) fn world(task: fn(&Tally) -> Registration) -> World {
 /// A connection that has taken one request, and the end of its stream: it
 /// drains, and ends when the task does.
 pub(crate) fn draining(world: &World) -> (Served, Far) {
+    draining_all(world, &[ID])
+}
+
+/// The same with these requests.
+pub(crate) fn draining_all(world: &World, ids: &[TaskId]) -> (Served, Far) {
     let (near, far) = wire(Peer::IsDone, usize::MAX);
-    far.send(&request(TASK.0, ID.0, b""));
+    for id in ids {
+        far.send(&request(TASK.0, id.0, b""));
+    }
     far.end();
     let mut connection = world.connect(near);
     connection.settle();
@@ -81,13 +88,16 @@ pub(crate) fn cancelled_meanwhile(task: fn(&Tally) -> Registration) -> Ended {
     end_beside(world, served, [canceller])
 }
 
-/// A spawned task has answered, and its executor task may not have come to rest when it
-/// is given the function of the next request, for this task; then the stream ends.
-pub(crate) fn answered_and_asked(next: fn(&Tally) -> Registration) -> (World, (Served, Far)) {
+/// The first task has answered, and its executor task may not have come to rest when it
+/// is given the function of the next request, for the next task; then the stream ends.
+pub(crate) fn answered_and_asked(
+    first: fn(&Tally) -> Registration,
+    next: fn(&Tally) -> Registration,
+) -> (World, (Served, Far)) {
     const NEXT_TASK: TaskCode = TaskCode(2);
     const KEEP_ALIVE: u8 = 250;
     let world = World::new(Starts::AtOnce, |server, tally| {
-        let server = server.register(TASK, "task", spawned(tally));
+        let server = server.register(TASK, "task", first(tally));
         server.register(NEXT_TASK, "next", next(tally))
     });
     let (near, far) = wire(Peer::IsDone, usize::MAX);
@@ -185,8 +195,8 @@ pub(crate) fn stubborn(tally: &Tally) -> Registration {
     endless_spawned(tally).on_cancel(OnCancel::Cooperate { grace: GRACE })
 }
 
-/// Answers `tidied` when it is told to end, and does not end before.
-pub(crate) fn tidy(tally: &Tally) -> Registration {
+/// Answers `tidied` when it is told to end, and does not end before; in its group.
+pub(crate) fn tidy_grouped(tally: &Tally) -> Registration {
     let tally = tally.clone();
     let task = Registration::task(move |context, _| {
         let guard = tally.guard();
@@ -196,8 +206,12 @@ pub(crate) fn tidy(tally: &Tally) -> Registration {
             Ok("tidied")
         }
     });
-    task.execution(Execution::Spawn)
-        .on_cancel(OnCancel::Cooperate { grace: GRACE })
+    task.on_cancel(OnCancel::Cooperate { grace: GRACE })
+}
+
+/// The same, in an executor task of its own.
+pub(crate) fn tidy(tally: &Tally) -> Registration {
+    tidy_grouped(tally).execution(Execution::Spawn)
 }
 
 /// Panics at its first poll on the executor, silently.

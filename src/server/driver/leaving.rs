@@ -2,7 +2,7 @@
 
 use super::{Driver, Lists};
 use crate::proto::ConnectionReport;
-use crate::server::run::{Group, drop_each, drop_quietly, unless_panics};
+use crate::server::run::{GROUP, Group, NewGroup, drop_each, drop_quietly, unless_panics};
 use crate::server::session::Runners;
 
 impl<S> Driver<S> {
@@ -19,14 +19,20 @@ impl<S> Driver<S> {
             new_local,
             ..
         } = self.lists.get();
-        let groups = groups.drain(..).flat_map(|group| group.members);
+        let groups = groups.drain(..).flat_map(|group| group.members).flatten();
         let singles = singles.drain(..).map(|(_, task)| task);
         let tasks = groups.chain(singles).chain(new_local.drain(..));
         self.local.extend(tasks);
-        if let Some(members) = self.local.take() {
-            // A cooperating function keeps its grace, on the executor (T10),
-            // if there still is one: a panic here could be the second.
-            let group = Group::inherited(self.session.clone(), members);
+        // A cooperating function keeps its grace, on the executor (T10), if there
+        // still is one: a panic here could be the second.
+        let mut left = self.local.take().into_iter().flatten().peekable();
+        while left.peek().is_some() {
+            let group = Group::new(NewGroup {
+                session: self.session.clone(),
+                registered: None,
+                members: left.by_ref().take(GROUP).map(Some).collect(),
+                seen_orders: 0,
+            });
             let executor = &self.session.client().server.executor;
             let _ = unless_panics(|| executor.spawn(Box::pin(group)));
         }

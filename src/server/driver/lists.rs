@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::proto::TaskKey;
 use crate::server::registration::Registered;
-use crate::server::run::{BoxRunFuture, IdleRunner, RunningTask};
+use crate::server::run::{BoxRunFuture, IdleGroup, IdleRunner, NewGroup, RunningTask, Single};
 use crate::server::session::{Batch, Ended, Finished};
 
 thread_local! {
@@ -15,14 +15,6 @@ thread_local! {
 
 /// A thread keeps no lists with room for more.
 const MOST_KEPT: usize = 1024;
-
-/// Run functions of one registration, which will share an executor task.
-pub(super) struct NewGroup {
-    pub(super) registered: Arc<Registered>,
-    pub(super) members: Vec<RunningTask>,
-    /// The orders that had been given when the first of them began.
-    pub(super) seen_orders: u32,
-}
 
 #[derive(Default)]
 pub(super) struct Lists {
@@ -33,7 +25,10 @@ pub(super) struct Lists {
     pub(super) groups: Vec<NewGroup>,
     pub(super) singles: Vec<(Arc<Registered>, RunningTask)>,
     /// Executor tasks for these, as they are handed out.
-    pub(super) idle: Vec<IdleRunner>,
+    pub(super) idle: Vec<IdleRunner<Single>>,
+    pub(super) idle_groups: Vec<IdleGroup>,
+    /// Memory for the members of new groups, which idle groups have left.
+    pub(super) rooms: Vec<Vec<Option<RunningTask>>>,
     /// What pended in place and stays. Some of it goes on at once, and needs no
     /// place among what waits.
     pub(super) new_local: Vec<RunningTask>,
@@ -52,6 +47,7 @@ impl Lists {
             && self.groups.is_empty()
             && self.singles.is_empty()
             && self.idle.is_empty()
+            && self.idle_groups.is_empty()
             && self.new_local.is_empty()
     }
 

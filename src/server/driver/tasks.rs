@@ -7,7 +7,6 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
-use super::lists::NewGroup;
 use super::{Driver, Lists};
 use crate::proto::TaskKey;
 use crate::runtime::Transport;
@@ -15,8 +14,8 @@ use crate::server::admission::Registrations;
 use crate::server::reading::{ReadingFunction, ReadingStep};
 use crate::server::registration::{Execution, Function, Registered};
 use crate::server::run::{
-    AsyncFunction, BlockingTask, BoxRunFuture, Call, FirstPoll, GROUP, Group, Runner, RunningTask,
-    Single, Watch, begin_caught, drop_quietly, in_span, poll_in_place,
+    AsyncFunction, BlockingTask, BoxRunFuture, Call, FirstPoll, Group, IdleGroup, NewGroup, Runner,
+    RunningTask, Single, Watch, begin_caught, drop_quietly, in_span, poll_in_place,
 };
 use crate::server::session::Ended;
 use crate::server::task::{BlockingFunction, RunFunction, TaskContext};
@@ -25,6 +24,9 @@ use crate::wire::{ErrorCode, RequestHeader, TaskId};
 /// Room in the list of a new group: little enough for the allocator to keep it with the
 /// thread that frees it, which is another one.
 const GROUP_ROOM: usize = 16;
+
+/// A thread keeps memory for so many groups that are to be: those of a turn.
+const MOST_ROOMS: usize = 8;
 
 impl<S: Transport> Driver<S> {
     fn context(&self, key: TaskKey, id: TaskId) -> TaskContext {
@@ -158,18 +160,17 @@ impl<S: Transport> Driver<S> {
         match registered.registration.execution {
             Execution::Local => self.lists.get().new_local.push(task(Watch::Local)),
             Execution::Auto if !registered.is_slow() => {
-                let groups = &mut self.lists.get().groups;
+                let Lists { groups, rooms, .. } = self.lists.get();
                 let last = groups.last_mut();
-                let last = last.filter(|group| {
-                    Arc::ptr_eq(&group.registered, registered) && group.members.len() < GROUP
-                });
-                match last {
-                    Some(group) => group.members.push(task(Watch::Group)),
+                match last.filter(|group| group.has_room_for(registered)) {
+                    Some(group) => group.members.push(Some(task(Watch::Group))),
                     None => {
-                        let mut members = Vec::with_capacity(GROUP_ROOM);
-                        members.push(task(Watch::Group));
+                        let room = rooms.pop();
+                        let mut members = room.unwrap_or_else(|| Vec::with_capacity(GROUP_ROOM));
+                        members.push(Some(task(Watch::Group)));
                         groups.push(NewGroup {
-                            registered: Arc::clone(registered),
+                            session: session.clone(),
+                            registered: Some(Arc::clone(registered)),
                             members,
                             seen_orders,
                         });
@@ -243,27 +244,45 @@ impl<S: Transport> Driver<S> {
         if groups.is_empty() && singles.is_empty() {
             return false;
         }
-        self.spawn_singles(now);
-        let executor = &self.session.client().server.executor;
-        for group in self.lists.get().groups.drain(..) {
-            let NewGroup {
-                registered,
-                members,
-                seen_orders,
-            } = group;
-            let session = self.session.clone();
-            let group = Group::new(session, members, Some(registered), seen_orders);
-            executor.spawn(Box::pin(group));
-        }
+        self.note_runners(now);
+        self.spawn_singles();
+        self.spawn_groups();
         true
     }
 
+    fn spawn_groups(&mut self) {
+        let Lists {
+            groups,
+            idle_groups,
+            rooms,
+            ..
+        } = self.lists.get();
+        if groups.is_empty() {
+            return;
+        }
+        self.session.take_idle_groups(groups.len(), idle_groups);
+        let executor = &self.session.client().server.executor;
+        for group in groups.drain(..) {
+            let refused = match idle_groups.pop() {
+                Some(IdleGroup { runner, room }) => {
+                    if rooms.len() < MOST_ROOMS {
+                        rooms.push(room);
+                    }
+                    runner.run(group)
+                }
+                None => Err(group),
+            };
+            if let Err(group) = refused {
+                executor.spawn(Box::pin(Group::new(group)));
+            }
+        }
+    }
+
     /// Those that get an executor task each: all are counted before one runs.
-    fn spawn_singles(&mut self, now: Instant) {
+    fn spawn_singles(&mut self) {
         if self.lists.get().singles.is_empty() {
             return;
         }
-        self.note_runners(now);
         let Lists { singles, idle, .. } = self.lists.get();
         self.session
             .drive(|state| state.single_runners += singles.len());

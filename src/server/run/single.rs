@@ -1,6 +1,4 @@
-//! Run functions that have an executor task each. What has ended leaves its executor
-//! task to another one of its connection: with a new one for each, two processors would
-//! allocate and free one another's memory, and wait for the allocator.
+//! Run functions that have an executor task each.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -8,11 +6,10 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use super::group::{begin_poll, end_poll};
+use super::idle::{IdleRunner, NextWork};
 use super::running::RunningTask;
-use super::unless_panics;
 use crate::server::registration::{Execution, Registered};
 use crate::server::session::{Finished, Runners};
-use crate::sync::Mailbox;
 
 /// One run function that has an executor task to itself.
 pub(crate) struct Single {
@@ -57,15 +54,14 @@ impl Drop for Single {
 /// is given, one after the other.
 pub(crate) struct Runner {
     single: Option<Single>,
-    /// Where the next one comes, once the first one has ended.
-    mailbox: Option<Arc<Mailbox<Single>>>,
+    next: NextWork<Single>,
 }
 
 impl Runner {
     pub(crate) const fn new(single: Single) -> Self {
         Self {
             single: Some(single),
-            mailbox: None,
+            next: NextWork::new(),
         }
     }
 
@@ -75,10 +71,11 @@ impl Runner {
             return Poll::Ready(());
         };
         let session = &single.function.session;
-        let mailbox = self.mailbox.get_or_insert_with(|| Arc::new(Mailbox::new()));
         // Before it is found idle: who has a function for it wakes it.
-        let is_kept = match unless_panics(|| mailbox.wait(cx)) {
-            Some(()) => session.finish_single(finished, || IdleRunner(Some(Arc::clone(mailbox)))),
+        let is_kept = match self.next.await_by(cx) {
+            Some(mailbox) => session.finish_and_keep([finished], Runners::Single, |idle| {
+                idle.keep_single(|| IdleRunner::new(mailbox))
+            }),
             None => {
                 session.finish_batch([finished], Runners::Single);
                 false
@@ -97,58 +94,13 @@ impl Future for Runner {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let this = &mut *self;
-        if let (None, Some(mailbox)) = (&this.single, &this.mailbox) {
-            this.single = ready!(mailbox.poll_letter(cx));
+        if this.single.is_none() {
+            this.single = ready!(this.next.poll(cx));
         }
         let Some(single) = &mut this.single else {
             return Poll::Ready(());
         };
         let finished = ready!(single.poll(cx));
         this.finish(finished, cx)
-    }
-}
-
-impl Drop for Runner {
-    /// The executor has dropped it, or it has ended.
-    fn drop(&mut self) {
-        if let Some(mailbox) = &self.mailbox {
-            drop(mailbox.close());
-        }
-    }
-}
-
-/// A runner that has nothing to do. It ends with this.
-pub(crate) struct IdleRunner(Option<Arc<Mailbox<Single>>>);
-
-impl IdleRunner {
-    /// One whose executor has dropped it.
-    #[cfg(test)]
-    pub(crate) const fn gone() -> Self {
-        Self(None)
-    }
-
-    /// Has it run the function; gives that back if the executor has dropped the runner,
-    /// or panics and might never poll it.
-    pub(crate) fn run(mut self, single: Single) -> Result<(), Single> {
-        let Some(mailbox) = self.0.take() else {
-            return Err(single);
-        };
-        if let Some(waker) = mailbox.post(single)?
-            && unless_panics(|| waker.wake()).is_none()
-            && let Some(single) = mailbox.take_back()
-        {
-            return Err(single);
-        }
-        Ok(())
-    }
-}
-
-impl Drop for IdleRunner {
-    fn drop(&mut self) {
-        if let Some(mailbox) = self.0.take()
-            && let (_, Some(waker)) = mailbox.close()
-        {
-            unless_panics(|| waker.wake());
-        }
     }
 }

@@ -9,11 +9,11 @@ use std::time::Instant;
 use bytes::BytesMut;
 
 use super::effects::{AfterUnlock, Unwanted};
-use super::idle_runners::IdleRunners;
+use super::idle_runners::Idle;
 use super::{Ended, Finished, Session, State, notice};
 use crate::canary::{Canary, planted};
 use crate::proto::TaskKey;
-use crate::server::run::{IdleRunner, Spares, drop_results};
+use crate::server::run::{Spares, drop_results};
 
 /// Results that the driver commits in one turn, and bytes of theirs (L13).
 const TURN_RESULTS: usize = 256;
@@ -47,14 +47,14 @@ pub(super) struct Inbox {
     singles: usize,
     /// Of run functions that wait by themselves, for those who have an order for one.
     wakers: Vec<(TaskKey, Waker)>,
-    /// Executor tasks of single runners that have ended.
-    pub(super) idle: IdleRunners,
+    /// Executor tasks whose run functions have ended.
+    pub(super) idle: Idle,
     /// Nobody comes any more.
-    is_closed: bool,
+    pub(super) is_closed: bool,
 }
 
 /// What became of results.
-enum Left<B> {
+pub(super) enum Left<B> {
     /// They are the first ones here: the driver has to be noticed.
     First,
     /// Who left the first ones sees to that.
@@ -64,7 +64,7 @@ enum Left<B> {
 }
 
 impl Inbox {
-    fn leave<B>(&mut self, mut batch: B, runners: Runners) -> Left<B>
+    pub(super) fn leave<B>(&mut self, mut batch: B, runners: Runners) -> Left<B>
     where
         B: AsMut<[Finished]> + IntoIterator<Item = Finished>,
     {
@@ -121,7 +121,7 @@ impl Inbox {
     }
 
     /// Gives back what it does not need, runners to be dropped outside of the locks.
-    fn shrink(&mut self) -> IdleRunners {
+    fn shrink(&mut self) -> Idle {
         self.finished.shrink_to_fit();
         self.wakers.shrink_to_fit();
         std::mem::take(&mut self.idle)
@@ -139,22 +139,7 @@ impl Session {
         self.see_to(left, runners);
     }
 
-    /// The result of a single runner, which is idle from now on; `false`: there is no
-    /// need for it any more.
-    pub(crate) fn finish_single(
-        &self,
-        finished: Finished,
-        idle: impl FnOnce() -> IdleRunner,
-    ) -> bool {
-        let mut inbox = self.0.inbox.lock();
-        let left = inbox.leave([finished], Runners::Single);
-        let is_kept = !inbox.is_closed && inbox.idle.keep(idle);
-        drop(inbox);
-        self.see_to(left, Runners::Single);
-        is_kept
-    }
-
-    fn see_to(&self, left: Left<impl AsMut<[Finished]>>, runners: Runners) {
+    pub(super) fn see_to(&self, left: Left<impl AsMut<[Finished]>>, runners: Runners) {
         match left {
             Left::First if !planted(Canary::LostWakeUp) => self.wake_driver(),
             Left::First | Left::BehindOthers => {}
