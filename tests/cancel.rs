@@ -409,15 +409,15 @@ impl Wake for Sleeper {
     fn wake(self: Arc<Self>) {}
 }
 
-/// Pends once, though woken, and returns its message.
-fn twice() -> Registration {
+/// Pends twice, though woken, and returns its message: in `Auto` its group waits once, too.
+fn pends_twice() -> Registration {
     Registration::task(async |_, message: Bytes| {
-        let mut pends = true;
+        let mut pends = 0..2;
         poll_fn(|cx| {
             cx.waker().wake_by_ref();
-            match std::mem::take(&mut pends) {
-                true => Poll::Pending,
-                false => Poll::Ready(()),
+            match pends.next() {
+                Some(_) => Poll::Pending,
+                None => Poll::Ready(()),
             }
         })
         .await;
@@ -439,7 +439,7 @@ fn poll_to_its_end(executor: &ManualExecutor, waker: &Waker) {
 async fn run_functions_that_have_ended_leave_no_waker_behind() {
     for execution in [Execution::Auto, Execution::Spawn] {
         let executor = ManualExecutor::default();
-        let server = builder(twice().execution(execution))
+        let server = builder(pends_twice().execution(execution))
             .executor(executor.clone())
             .build();
         let mut client = WireClient::connect(&server);
@@ -457,7 +457,7 @@ async fn run_functions_that_have_ended_leave_no_waker_behind() {
 async fn a_cancel_behind_a_functions_return_is_ignored() {
     for execution in [Execution::Auto, Execution::Spawn] {
         let executor = ManualExecutor::default();
-        let server = builder(twice().execution(execution))
+        let server = builder(pends_twice().execution(execution))
             .executor(executor.clone())
             .build();
         let mut client = WireClient::connect(&server);
@@ -475,7 +475,7 @@ async fn a_cancel_behind_a_functions_return_is_ignored() {
 async fn who_returns_in_time_is_answered_by_a_server_that_was_held_up() {
     const MANY: u32 = 600;
     let executor = ManualExecutor::default();
-    let limited = twice().execution(Execution::Spawn).run_limit(SECOND);
+    let limited = pends_twice().execution(Execution::Spawn).run_limit(SECOND);
     let server = builder(limited).executor(executor.clone()).build();
     let mut client = WireClient::connect(&server);
     for id in 0..MANY {

@@ -27,6 +27,7 @@ use crate::wire::TaskCode;
 pub enum Execution {
     /// Polled once in place; what is not ready then moves to the executor,
     /// together with others of its batch. The right choice for nearly all tasks.
+    /// An executor task that has run some runs others of its connection behind them.
     #[default]
     Auto,
     /// In the connection's own task, never beside it. The cheapest for tasks

@@ -12,7 +12,7 @@
 //!    between the two.
 //! 5. Results in the inbox have a driver that has been noticed, or is about to be by
 //!    whoever left the first of them; behind its end nothing is left there.
-//! 6. A runner leaves its waker in its mailbox before it can be found idle. A mailbox's
+//! 6. A runner, a group's too, leaves its waker in its mailbox before it can be found idle. A mailbox's
 //!    lock is never taken together with another; only `Waker::clone` runs under it.
 //!
 //! Each side has a file: `for_driver` (and `parking`), `for_tasks`, `reader`, `for_handles`;
