@@ -2,6 +2,8 @@
 //! nothing, whatever it held before.
 
 mod bare_connection;
+mod manual_executor;
+mod wire_client;
 
 use std::future::Future;
 use std::io;
@@ -21,6 +23,7 @@ use asyncserver::wire::{
 };
 use bare_connection::{Anything, POLICY, connection, deliver, message, request};
 use bytes::{Buf, Bytes, BytesMut};
+use manual_executor::ManualExecutor;
 use tokio::io::AsyncReadExt;
 use tokio_util::io::InspectWriter;
 
@@ -57,6 +60,33 @@ fn allocated(connection: &mut Connection<()>, id: u32, length: usize, now: Insta
         assert!(payload.len() == length && payload.iter().all(|byte| *byte == b'x'));
     });
     allocated.bytes_total
+}
+
+/// What it would need for their results, and for more of them, it has only once it needs it.
+#[tokio::test(start_paused = true)]
+async fn a_group_that_waits_holds_its_members_and_a_waker_for_each() {
+    // The list in which they come has room for twice as many by then.
+    const MEMBERS: u32 = 33;
+    let executor = ManualExecutor::default();
+    let waits = Registration::task(async |_, message: Bytes| {
+        std::future::pending::<()>().await;
+        Ok(message)
+    });
+    let server = Server::builder()
+        .executor(executor.clone())
+        .register(TaskCode(1), "waits", waits)
+        .build();
+    let mut client = wire_client::WireClient::connect(&server);
+    let requests: Vec<u8> = (0..MEMBERS)
+        .flat_map(|id| wire_client::request(1, id, b""))
+        .collect();
+    client.send(&requests).await;
+    wire_client::settle().await;
+    let mut groups = executor.take_futures();
+    assert_eq!(groups.len(), 1);
+    let mut cx = Context::from_waker(Waker::noop());
+    let held = held(|| groups[0].as_mut().poll(&mut cx).is_pending());
+    assert!(held < 1000, "{held} bytes more than when they came");
 }
 
 /// However many of them are busy, none holds memory for its output.
