@@ -12,8 +12,9 @@
 //!    between the two.
 //! 5. Results in the inbox have a driver that has been noticed, or is about to be by
 //!    whoever left the first of them; behind its end nothing is left there.
-//! 6. A runner, a group's too, leaves its waker in its mailbox before it can be found idle. A mailbox's
-//!    lock is never taken together with another; only `Waker::clone` runs under it.
+//! 6. A runner, a group's too, leaves its waker in its mailbox before it can be found
+//!    idle. A mailbox's lock is never taken together with another; only `Waker::clone`
+//!    runs under it.
 //!
 //! Each side has a file: `for_driver` (and `parking`), `for_tasks`, `reader`, `for_handles`;
 //! `inbox` and `idle_runners` are between tasks and driver.
@@ -39,6 +40,7 @@ use std::task::Waker;
 
 use self::effects::{AfterUnlock, Telling};
 pub(crate) use self::for_driver::{Batch, Fetched, News, TurnEnd, WhileMoreComes};
+pub(crate) use self::idle_runners::Idle;
 use self::inbox::Inbox;
 pub(crate) use self::inbox::Runners;
 use self::parking::notice;

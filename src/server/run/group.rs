@@ -11,7 +11,7 @@ use super::members::Members;
 use super::running::{RunningTask, is_same};
 use super::unless_panics;
 use crate::server::registration::Registered;
-use crate::server::session::{Finished, Runners, Session};
+use crate::server::session::{Finished, Idle, Runners, Session};
 use crate::sync::WokenSet;
 
 /// How many run functions share one executor task.
@@ -43,6 +43,7 @@ impl NewGroup {
 /// woken; what has ended is left for the driver, and orders are looked for, once for all.
 /// Once all have ended it is there for others of their connection.
 pub(crate) struct Group {
+    /// Not begun yet: what its own thread allocates for them that frees, too.
     new: Option<NewGroup>,
     watch: Option<GroupWatch>,
     members: Members<RunningTask>,
@@ -91,25 +92,14 @@ impl Group {
         };
         let members = &mut self.members;
         let batch = Emptied(&mut self.batch);
-        // Before it is found idle: who has functions for it wakes it.
-        let is_kept = match self.next.await_by(cx) {
-            Some(mailbox) => watch
-                .session
-                .finish_and_keep(batch, Runners::Other, |idle| {
-                    idle.keep_group(|| IdleGroup {
-                        runner: IdleRunner::new(mailbox),
-                        room: members.take_room(),
-                    })
-                }),
-            None => {
-                watch.session.finish_batch(batch, Runners::Other);
-                false
-            }
+        let keep = |idle: &mut Idle, mailbox: &_| {
+            idle.keep_group(|| IdleGroup {
+                runner: IdleRunner::new(mailbox),
+                room: members.take_room(),
+            })
         };
-        match is_kept {
-            true => Poll::Pending,
-            false => Poll::Ready(()),
-        }
+        self.next
+            .finish(&watch.session, batch, Runners::Other, cx, keep)
     }
 }
 

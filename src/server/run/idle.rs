@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use super::unless_panics;
+use crate::server::session::{Finished, Idle, Runners, Session};
 use crate::sync::Mailbox;
 
 /// Where an executor task gets its next work `W`, once it has ended its first.
@@ -17,12 +18,29 @@ impl<W> NextWork<W> {
         Self(None)
     }
 
-    /// From now on `cx` is woken for it; whom to leave this to, or `None` if there is no
-    /// way to be woken.
-    pub(super) fn await_by(&mut self, cx: &Context<'_>) -> Option<&Arc<Mailbox<W>>> {
+    /// Leaves the last results of the work that has ended, and its executor task for more,
+    /// to be kept with what is idle; ready: nobody needs it.
+    pub(super) fn finish<B>(
+        &mut self,
+        session: &Session,
+        batch: B,
+        runners: Runners,
+        cx: &Context<'_>,
+        keep: impl FnOnce(&mut Idle, &Arc<Mailbox<W>>) -> bool,
+    ) -> Poll<()>
+    where
+        B: AsMut<[Finished]> + IntoIterator<Item = Finished>,
+    {
         let mailbox = self.0.get_or_insert_with(|| Arc::new(Mailbox::new()));
-        unless_panics(|| mailbox.wait(cx))?;
-        Some(mailbox)
+        // Before it is found idle: who has work for it wakes it.
+        if unless_panics(|| mailbox.wait(cx)).is_none() {
+            session.finish_batch(batch, runners);
+            return Poll::Ready(());
+        }
+        match session.finish_and_keep(batch, runners, |idle| keep(idle, mailbox)) {
+            true => Poll::Pending,
+            false => Poll::Ready(()),
+        }
     }
 
     /// `None`: there will be none.

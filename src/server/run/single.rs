@@ -9,7 +9,7 @@ use super::group::{begin_poll, end_poll};
 use super::idle::{IdleRunner, NextWork};
 use super::running::RunningTask;
 use crate::server::registration::{Execution, Registered};
-use crate::server::session::{Finished, Runners};
+use crate::server::session::{Finished, Idle, Runners};
 
 /// One run function that has an executor task to itself.
 pub(crate) struct Single {
@@ -71,21 +71,12 @@ impl Runner {
             return Poll::Ready(());
         };
         let session = &single.function.session;
-        // Before it is found idle: who has a function for it wakes it.
-        let is_kept = match self.next.await_by(cx) {
-            Some(mailbox) => session.finish_and_keep([finished], Runners::Single, |idle| {
-                idle.keep_single(|| IdleRunner::new(mailbox))
-            }),
-            None => {
-                session.finish_batch([finished], Runners::Single);
-                false
-            }
-        };
+        let keep = |idle: &mut Idle, mailbox: &_| idle.keep_single(|| IdleRunner::new(mailbox));
+        let left = self
+            .next
+            .finish(session, [finished], Runners::Single, cx, keep);
         self.single = None;
-        match is_kept {
-            true => Poll::Pending,
-            false => Poll::Ready(()),
-        }
+        left
     }
 }
 
