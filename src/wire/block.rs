@@ -8,6 +8,9 @@ use bytes::{BufMut, BytesMut};
 /// The longest block that a length byte can announce.
 pub(super) const BLOCK: usize = 255;
 
+/// What a full block takes, with its length byte.
+const FULL: usize = 1 + BLOCK;
+
 /// How many bytes the canonical encoding of a payload of `payload_len` bytes takes (N4).
 ///
 /// ```
@@ -165,6 +168,25 @@ impl BlockDecoder {
         Some(start..*at)
     }
 
+    /// The payloads of the full blocks that come next and lie whole in the buffer, up to
+    /// `most` bytes, as [`BlockDecoder::next_payload`] would return them one by one.
+    #[inline]
+    pub(super) fn next_full_blocks<'b>(
+        &mut self,
+        buffer: &'b [u8],
+        at: &mut usize,
+        most: usize,
+    ) -> impl Iterator<Item = &'b [u8]> + use<'b> {
+        let most = match self.remaining {
+            0 => most / BLOCK,
+            _ => 0,
+        };
+        let start = *at;
+        let count = full_blocks(buffer, start).take(most).count();
+        *at += count * FULL;
+        full_blocks(buffer, start).take(count)
+    }
+
     /// How many more bytes of the message's payload are in `buffer[at..]`.
     pub(crate) fn payload_ahead(&self, buffer: &[u8], mut at: usize) -> usize {
         let (mut block, mut ahead) = (usize::from(self.remaining), 0);
@@ -172,6 +194,9 @@ impl BlockDecoder {
             let here = block.min(buffer.len() - at);
             ahead += here;
             at += here;
+            let full = full_blocks(buffer, at).count();
+            ahead += full * BLOCK;
+            at += full * FULL;
             block = match buffer.get(at) {
                 None | Some(0) => return ahead,
                 Some(length) => usize::from(*length),
@@ -195,6 +220,16 @@ impl BlockDecoder {
             "block bytes"
         }
     }
+}
+
+/// The payloads of the full blocks that lie whole in `buffer`, one behind the other,
+/// from `at` on.
+#[inline]
+fn full_blocks(buffer: &[u8], at: usize) -> impl Iterator<Item = &[u8]> {
+    let blocks = buffer.get(at..).unwrap_or_default().chunks_exact(FULL);
+    // Where the next block begins does not depend on this one's length, as it would in
+    // general: the processor need not wait for memory, block by block.
+    blocks.map_while(|block| block.strip_prefix(&[BLOCK as u8]))
 }
 
 /// A message that lies whole in a buffer.
@@ -228,6 +263,11 @@ impl WholeMessage {
                 });
             }
             payload_len += block;
+            if block == BLOCK {
+                let full = full_blocks(buffer, next).count();
+                payload_len += full * BLOCK;
+                next += full * FULL;
+            }
         }
     }
 
@@ -243,6 +283,10 @@ impl WholeMessage {
             return bytes::Bytes::copy_from_slice(&rest[1..1 + first]);
         }
         let mut payload = Vec::with_capacity(self.payload_len);
+        for block in full_blocks(rest, 0) {
+            payload.extend_from_slice(block);
+        }
+        rest = &rest[payload.len() / BLOCK * FULL..];
         while rest[0] != 0 {
             let (block, behind) = rest[1..].split_at(usize::from(rest[0]));
             payload.extend_from_slice(block);
@@ -255,6 +299,35 @@ impl WholeMessage {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn full_blocks_come_together_up_to_the_first_other_one_or_the_most_that_may() {
+        let mut bytes = BytesMut::new();
+        encode_message(&[7; 3 * BLOCK + 9], &mut bytes);
+        let take = |decoder: &mut BlockDecoder, bytes: &[u8], at: &mut usize, most| {
+            let blocks = decoder.next_full_blocks(bytes, at, most);
+            let mut blocks = blocks.inspect(|block| assert_eq!(*block, [7; BLOCK]));
+            blocks.by_ref().count()
+        };
+        for (cut, most, expected) in [
+            (bytes.len(), usize::MAX, 3),
+            (bytes.len(), 2 * BLOCK, 2),
+            (bytes.len(), 2 * BLOCK - 1, 1),
+            (2 * FULL, usize::MAX, 2),
+            (2 * FULL - 1, usize::MAX, 1),
+            (1, usize::MAX, 0),
+        ] {
+            let (mut decoder, mut at) = (BlockDecoder::new(), 0);
+            let bytes = &bytes[..cut];
+            assert_eq!(take(&mut decoder, bytes, &mut at, most), expected);
+            assert_eq!(at, expected * FULL);
+        }
+        // In the midst of a block nothing is one.
+        let (mut decoder, mut at) = (BlockDecoder::new(), 0);
+        assert_eq!(decoder.next_payload(&bytes[..2], &mut at), Some(1..2));
+        assert_eq!(take(&mut decoder, &[255; 600], &mut at, usize::MAX), 0);
+        assert_eq!(at, 2);
+    }
 
     #[test]
     fn the_payload_that_is_left_in_a_buffer_is_counted_up_to_the_end_of_either() {

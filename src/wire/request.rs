@@ -139,6 +139,22 @@ impl RequestDecoder {
         payload
     }
 
+    /// The payloads of the full blocks that come next of the message that is being read
+    /// and lie whole in the buffer, up to `most` bytes.
+    #[inline]
+    pub(crate) fn next_full_blocks<'b>(
+        &mut self,
+        buffer: &'b [u8],
+        at: &mut usize,
+        most: usize,
+    ) -> impl Iterator<Item = &'b [u8]> + use<'b> {
+        debug_assert!(self.is_in_message(), "a header comes first");
+        let start = *at;
+        let blocks = self.blocks.next_full_blocks(buffer, at, most);
+        self.offset += (*at - start) as u64;
+        blocks
+    }
+
     /// How many more bytes of the message's payload are in `buffer[at..]`.
     pub(crate) fn payload_ahead(&self, buffer: &[u8], at: usize) -> usize {
         self.blocks.payload_ahead(buffer, at)

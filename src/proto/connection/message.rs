@@ -5,10 +5,59 @@ use std::ops::Range;
 use std::time::Instant;
 
 use super::current::{After, Current, Receiving, Returned};
+use super::parts::Parts;
 use super::{Action, Connection, Delivery, Input};
 use crate::proto::ledger::TaskKey;
 use crate::proto::report::EndReason;
-use crate::wire::RequestHeader;
+use crate::wire::{RequestDecoder, RequestHeader};
+
+impl Receiving {
+    /// Takes what has come of its message, as far as it may; returns whether that is
+    /// too long (L4).
+    fn collect(
+        &mut self,
+        first: Range<usize>,
+        (buffer, at): (&[u8], &mut usize),
+        decoder: &mut RequestDecoder,
+        parts: &mut Parts,
+        untaken: usize,
+    ) -> bool {
+        // What a task function left unread is discarded (T2).
+        let keeps = self.returned == Returned::NotYet;
+        if keeps {
+            // Room for all that has come of it at once, not block by block.
+            let come = first.len() + decoder.payload_ahead(buffer, *at);
+            parts.reserve(come.min(self.room(parts.len())));
+        }
+        let mut payload = first;
+        loop {
+            self.payload_len += payload.len();
+            if keeps {
+                parts.extend(&buffer[payload]);
+            }
+            let announced = self.payload_len + decoder.announced();
+            if announced > self.limit_bytes {
+                return true;
+            }
+            let waiting = parts.len() + untaken;
+            if self.is_full(waiting) {
+                return false;
+            }
+            // No more than leaves it neither too long nor full.
+            let most = (self.limit_bytes - announced).min(self.room(waiting).saturating_sub(1));
+            for block in decoder.next_full_blocks(buffer, at, most) {
+                self.payload_len += block.len();
+                if keeps {
+                    parts.extend(block);
+                }
+            }
+            match decoder.next_payload(buffer, at) {
+                Some(more) => payload = more,
+                None => return false,
+            }
+        }
+    }
+}
 
 impl<T> Connection<T> {
     /// Takes what comes of the payload, for as long as the message goes on in the
@@ -35,28 +84,14 @@ impl<T> Connection<T> {
                 (request.header, request.limit_bytes, is_too_long)
             }
             Current::Task(task) => {
-                let (mut payload, before) = (first, *at);
-                if task.returned == Returned::NotYet {
-                    // Room for all that has come of it at once, not block by block.
-                    let come = payload.len() + self.decoder.payload_ahead(buffer, *at);
-                    self.parts.reserve(come.min(task.room(self.parts.len())));
-                }
-                let is_too_long = loop {
-                    task.payload_len += payload.len();
-                    // What a task function left unread is discarded (T2).
-                    if task.returned == Returned::NotYet {
-                        self.parts.extend(&buffer[payload]);
-                    }
-                    let announced = task.payload_len + self.decoder.announced();
-                    let is_too_long = announced > task.limit_bytes;
-                    if is_too_long || task.is_full(self.parts.len() + self.untaken) {
-                        break is_too_long;
-                    }
-                    match self.decoder.next_payload(buffer, at) {
-                        Some(more) => payload = more,
-                        None => break false,
-                    }
-                };
+                let before = *at;
+                let is_too_long = task.collect(
+                    first,
+                    (buffer, at),
+                    &mut self.decoder,
+                    &mut self.parts,
+                    self.untaken,
+                );
                 self.newly_read += *at - before;
                 (task.header, task.limit_bytes, is_too_long)
             }
