@@ -17,12 +17,20 @@ const ECHO: u8 = 1;
 const SLEEP: u8 = 2;
 /// A body of 100,000 bytes.
 const LARGE: u8 = 3;
+/// Reads its message in chunks, and answers nothing.
+const READ: u8 = 4;
 
 fn server(limits: Limits, timeouts: Timeouts) -> Server {
     with_tasks(Server::builder().limits(limits).timeouts(timeouts)).build()
 }
 
 fn with_tasks(builder: ServerBuilder) -> ServerBuilder {
+    let read = reading(|_, message| {
+        Box::pin(async move {
+            while message.chunk().await.is_some() {}
+            Ok(Task::run(async move |_| Ok(())))
+        })
+    });
     builder
         .task(TaskCode(ECHO), "echo", async |_, message| Ok(message))
         .task(TaskCode(SLEEP), "sleep", async |_, message: Bytes| {
@@ -30,6 +38,7 @@ fn with_tasks(builder: ServerBuilder) -> ServerBuilder {
             Ok("slept")
         })
         .task(TaskCode(LARGE), "large", async |_, _| Ok(vec![7; 100_000]))
+        .register(TaskCode(READ), "read", read)
 }
 
 fn near(actual: Duration, expected: Duration) {
@@ -152,20 +161,23 @@ async fn l3_a_client_that_drips_is_too_slow() {
 
 #[tokio::test(start_paused = true)]
 async fn l4_a_message_may_be_as_long_as_the_limit_and_no_longer() {
-    for code in [ECHO, 99, 250] {
-        let server = server(limits(|l| l.message_limit_bytes = 300), Timeouts::default());
-        let mut client = WireClient::connect(&server);
-        client.ask(code, 1, &[1; 300]).await;
-        assert!(client.answer().await.is_some());
-        client.ask(code, 2, &[1; 301]).await;
-        let report = client.end().await;
-        let (id, code) = (2.into(), code.into());
-        let expected = EndReason::MessageTooLong {
-            id,
-            code,
-            limit_bytes: 300,
-        };
-        assert_eq!(report.reason, expected);
+    // Up to more than is read, or may be left untaken, at once.
+    for limit_bytes in [300, 510, 100_000, 102_000] {
+        for code in [ECHO, READ, 99, 250] {
+            let limits = limits(|l| l.message_limit_bytes = limit_bytes);
+            let mut client = WireClient::connect(&server(limits, Timeouts::default()));
+            client.ask(code, 1, &vec![1; limit_bytes]).await;
+            assert!(client.answer().await.is_some());
+            client.ask(code, 2, &vec![1; limit_bytes + 1]).await;
+            let report = client.end().await;
+            let (id, code) = (2.into(), code.into());
+            let expected = EndReason::MessageTooLong {
+                id,
+                code,
+                limit_bytes,
+            };
+            assert_eq!(report.reason, expected);
+        }
     }
 }
 
