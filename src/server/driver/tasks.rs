@@ -95,7 +95,7 @@ impl<S: Transport> Driver<S> {
             self.stopwatch.polled(registered, clock);
         }
         if begun.is_ready() {
-            return;
+            return result.ended.shorten();
         }
         batch.ended.take_back();
         let Some(function) = spare.take() else {

@@ -3,6 +3,8 @@
 use std::task::{Poll, Waker};
 use std::time::Instant;
 
+use bytes::Bytes;
+
 use super::effects::{AfterUnlock, Unwanted};
 use super::{Ended, RunnerOrder, Session, State, TaskRecord, pended};
 use crate::canary::{Canary, planted};
@@ -23,7 +25,7 @@ impl Session {
         now: Instant,
         after: &mut AfterUnlock,
     ) {
-        if let Ended::Response(Response(Payload::Whole(bytes))) = &*ended
+        if let Some(bytes) = ended.whole_response()
             && let Some(retired) = state.connection.complete(key, bytes)
         {
             return self.retire(state, retired, after);
@@ -43,6 +45,7 @@ impl Session {
     ) {
         let outcome = match &*ended {
             Ended::Response(Response(Payload::Whole(bytes))) => Outcome::Whole(bytes),
+            Ended::Short(bytes) => Outcome::Whole(bytes.as_slice()),
             Ended::Response(Response(Payload::Body(_))) => Outcome::Body,
             Ended::Error(code) => Outcome::Error(*code),
             Ended::Panicked => Outcome::Panicked,
@@ -69,13 +72,15 @@ impl Session {
                 let attachments = task.and_then(|task| task.attachments.as_mut());
                 let run_data = attachments.and_then(|some| some.run_data.take());
                 after.drop_later(run_data.map(Unwanted::RunData));
-                if let Ended::Response(response) = std::mem::replace(ended, Ended::Dropped) {
-                    let body = match response.0 {
-                        Payload::Whole(bytes) => Box::new(WholeBody(bytes)),
-                        Payload::Body(body) => body,
-                    };
-                    state.for_driver().new_bodies.push((key, body));
-                }
+                let body = match std::mem::replace(ended, Ended::Dropped) {
+                    Ended::Response(Response(Payload::Whole(bytes))) => Box::new(WholeBody(bytes)),
+                    Ended::Short(bytes) => {
+                        Box::new(WholeBody(Bytes::copy_from_slice(bytes.as_slice())))
+                    }
+                    Ended::Response(Response(Payload::Body(body))) => body,
+                    _ => return,
+                };
+                state.for_driver().new_bodies.push((key, body));
             }
             TaskFinished::Unknown => {}
         }
