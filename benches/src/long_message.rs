@@ -80,9 +80,70 @@ impl Skimmed {
     }
 }
 
+/// A message that comes in and whose payload is copied out of its blocks, as cheaply as
+/// it can be done.
+#[derive(Debug)]
+pub(crate) struct Collected {
+    /// Bytes of the current block that have not come.
+    rest: usize,
+    payload: Vec<u8>,
+    /// Up to so many bytes are kept; then they are forgotten.
+    most: usize,
+    forgotten: usize,
+}
+
+impl Collected {
+    /// In memory of a former message.
+    pub(crate) fn new(mut memory: Vec<u8>, most: usize) -> Self {
+        memory.clear();
+        Self {
+            rest: 0,
+            payload: memory,
+            most,
+            forgotten: 0,
+        }
+    }
+
+    /// Takes what has come; tells the payload's length once the message has ended.
+    pub(crate) fn take(&mut self, bytes: &[u8]) -> Option<usize> {
+        let mut at = 0;
+        loop {
+            let end = bytes.len().min(at + self.rest);
+            self.payload.extend_from_slice(&bytes[at..end]);
+            self.rest -= end - at;
+            at = end;
+            if self.rest == 0 {
+                // Where each begins is known before the last one's length is.
+                for block in bytes[at..].chunks_exact(256) {
+                    let Some(full) = block.strip_prefix(&[255]) else {
+                        break;
+                    };
+                    self.payload.extend_from_slice(full);
+                    at += block.len();
+                }
+            }
+            if self.payload.len() >= self.most {
+                self.forgotten += self.payload.len();
+                self.payload.clear();
+            }
+            match bytes.get(at) {
+                None => return None,
+                Some(0) => return Some(self.forgotten + self.payload.len()),
+                Some(&length) => self.rest = length.into(),
+            }
+            at += 1;
+        }
+    }
+
+    /// Its memory, for the next one.
+    pub(crate) fn into_memory(self) -> Vec<u8> {
+        self.payload
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use super::{LongMessage, Skimmed};
+    use super::{Collected, LongMessage, Skimmed};
 
     #[test]
     fn what_is_written_is_read_wherever_it_is_cut() {
@@ -97,6 +158,12 @@ mod tests {
                 let mut skimmed = Skimmed::default();
                 assert_eq!(skimmed.take(&wire[..cut]), None);
                 assert_eq!(skimmed.take(&wire[cut..]), Some(payload_bytes));
+                for most in [1000, usize::MAX] {
+                    let mut collected = Collected::new(vec![1], most);
+                    assert_eq!(collected.take(&wire[..cut]), None);
+                    assert_eq!(collected.take(&wire[cut..]), Some(payload_bytes));
+                    assert!(collected.into_memory().iter().all(|byte| *byte == 7));
+                }
             }
         }
     }

@@ -1,6 +1,6 @@
 //! The limit of long messages: a loop that reads one and drops it, or writes
-//! the same 256 KiB again and again. And the floor: the same loop, but bodies are
-//! copied into blocks, as a server must whose bodies are the application's.
+//! the same 256 KiB again and again. And the floor: the same loop, but messages and
+//! bodies are copied out of blocks and into them, as a server must for an application.
 
 use std::io;
 
@@ -10,8 +10,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
 use super::{Contender, Served, Silent};
-use crate::handler::{COUNT, PRODUCE, PRODUCE_WHOLE};
-use crate::long_message::{LongMessage, Skimmed, pieces, whole_body};
+use crate::handler::{COUNT, COUNT_WHOLE, PRODUCE, PRODUCE_WHOLE};
+use crate::long_message::{Collected, LongMessage, Skimmed, pieces, whole_body};
 use crate::server::ServerSettings;
 
 pub(super) const LIMIT: RawBodies = RawBodies {
@@ -28,12 +28,13 @@ pub(super) struct RawBodies {
     bodies: Bodies,
 }
 
-/// What is written as a body.
+/// What is read and written as a message, and as a body.
 #[derive(Clone, Copy)]
 enum Bodies {
-    /// Blocks that were there before.
+    /// Blocks: nobody looks into those that come, and those that go were there before.
     Encoded,
-    /// What the application's function would give, copied into blocks.
+    /// What the application's function would get, copied out of blocks, and what it
+    /// would give, copied into them.
     Copied,
 }
 
@@ -68,14 +69,32 @@ impl Contender for RawBodies {
 async fn serve(mut stream: TcpStream, bodies: Bodies) -> io::Result<()> {
     stream.set_nodelay(true)?;
     let mut buffer = vec![0; READ_BYTES];
+    let mut memory = Vec::new();
     loop {
         let mut header = [0; 5];
         stream.read_exact(&mut header).await?;
         let code = TaskCode(header[0]);
         header[0] = 0;
         match code {
-            COUNT => {
-                let length = discard(&mut stream, &mut buffer).await? as u64;
+            COUNT | COUNT_WHOLE => {
+                let length = match bodies {
+                    Bodies::Encoded => {
+                        let mut message = Skimmed::default();
+                        read(&mut stream, &mut buffer, |bytes| message.take(bytes)).await?
+                    }
+                    Bodies::Copied => {
+                        let most = if code == COUNT {
+                            PART_BYTES
+                        } else {
+                            usize::MAX
+                        };
+                        let mut message = Collected::new(memory, most);
+                        let length =
+                            read(&mut stream, &mut buffer, |bytes| message.take(bytes)).await?;
+                        memory = message.into_memory();
+                        length
+                    }
+                } as u64;
                 let mut response = [0; 15];
                 response[..5].copy_from_slice(&header);
                 response[5] = 8;
@@ -119,14 +138,18 @@ async fn copy(stream: &mut TcpStream, pieces: impl IntoIterator<Item = Bytes>) -
     stream.write_all(&blocks).await
 }
 
-async fn discard(stream: &mut TcpStream, buffer: &mut [u8]) -> io::Result<usize> {
-    let mut message = Skimmed::default();
+/// Reads until the message has ended; returns its length.
+async fn read(
+    stream: &mut TcpStream,
+    buffer: &mut [u8],
+    mut take: impl FnMut(&[u8]) -> Option<usize>,
+) -> io::Result<usize> {
     loop {
         let read = stream.read(buffer).await?;
         if read == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
-        if let Some(length) = message.take(&buffer[..read]) {
+        if let Some(length) = take(&buffer[..read]) {
             return Ok(length);
         }
     }

@@ -49,12 +49,11 @@ impl Bodies {
             })
         };
         let (streamed, whole) = self.codes();
-        let is_download = self.direction == Direction::Download;
-        let mut participants = vec![participant("raw", "raw-bodies", streamed)];
-        if is_download {
-            participants.push(participant("floor, streamed", "floor-bodies", streamed));
-        }
-        participants.push(participant("auto, streamed", "auto", streamed));
+        let mut participants = vec![
+            participant("raw", "raw-bodies", streamed),
+            participant("floor, streamed", "floor-bodies", streamed),
+            participant("auto, streamed", "auto", streamed),
+        ];
         let streamed = self.body(streamed);
         participants.push(Participant::new(
             "auto + client, streamed",
@@ -62,9 +61,7 @@ impl Bodies {
             move |time, probe| streams::load(streamed, time, probe),
         ));
         if self.bytes <= MOST_WHOLE_BYTES {
-            if is_download {
-                participants.push(participant("floor, whole", "floor-bodies", whole));
-            }
+            participants.push(participant("floor, whole", "floor-bodies", whole));
             participants.push(participant("auto, whole", "auto", whole));
         }
         participants
