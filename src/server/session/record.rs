@@ -142,6 +142,7 @@ impl Ended {
 }
 
 /// No more bytes than fit where a longer response has its [`Bytes`](bytes::Bytes).
+// Copied word by word, as what it stands for.
 #[repr(align(8))]
 pub(crate) struct ShortBytes {
     length: u8,
