@@ -257,4 +257,21 @@ mod tests {
         assert_eq!((decoder.offset(), at), (10, 10));
         assert_eq!(decoder.next(&bytes, &mut at), Some(RequestPart::End));
     }
+
+    #[test]
+    fn full_blocks_that_come_together_count_with_what_the_end_of_the_stream_is_told_at() {
+        let (mut decoder, mut at) = (RequestDecoder::new(ByteOrder::Big), 0);
+        let mut bytes = vec![1, 0, 0, 0, 7];
+        bytes.resize(5 + 3 * 256, 255);
+        decoder.next(&bytes, &mut at);
+        assert_eq!(
+            decoder.next_full_blocks(&bytes, &mut at, 2 * 255).count(),
+            2
+        );
+        assert_eq!((decoder.offset(), at), (517, 517));
+        let rest = decoder.next_full_blocks(&bytes, &mut at, usize::MAX);
+        assert_eq!(rest.map(<[u8]>::len).collect::<Vec<_>>(), [255]);
+        let end = decoder.unexpected_end().unwrap();
+        assert_eq!((end.offset, end.missing), (773, "length byte"));
+    }
 }
